@@ -1,0 +1,316 @@
+//! The message as JSON: `schema/webhook-queue-context.v1.schema.json` says what consumers may rely on.
+//!
+//! A JSON body stands in `data` byte for byte, white space round it included; nothing else in a
+//! message puts white space between tokens, so that a reader can tell the body's own apart.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::context::{RequestFacts, WebHookQueueContext};
+use crate::data::{Data, form_fields, is_form_type, is_json_space, is_json_type};
+
+/// The format's version. It rises only when a consumer would break.
+pub const VERSION: u32 = 1;
+
+impl WebHookQueueContext {
+    /// The message as it goes into the queue.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Writer(Vec::with_capacity(self.encoded_bytes_guess()));
+        out.raw("{\"receiver\":").string(&self.receiver);
+        out.raw(",\"id\":").string(&self.id);
+        out.raw(",\"actions\":").strings(&self.actions);
+        out.raw(",\"data\":").data(&self.data);
+        out.raw(",\"version\":1,\"messageId\":\"");
+        out.raw(self.message_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        out.raw("\",\"deliveryId\":").optional(self.delivery_id.as_deref());
+        out.raw(",\"receivedAt\":\"").raw(&rfc3339_micros(self.received_at));
+        out.raw("\",\"contentType\":").optional(self.content_type.as_deref());
+        out.raw(",\"traceparent\":").optional(self.traceparent.as_deref());
+        out.raw(",\"masked\":").strings(&self.masked);
+        out.raw(",\"request\":").request(&self.request);
+        if let Data::Form { raw, .. } = &self.data {
+            out.raw(",\"body\":").string(raw);
+        }
+        if self.raw_body || matches!(&self.data, Data::Bytes(bytes) if !bytes.is_empty()) {
+            out.raw(",\"bodyBase64\":\"").base64(self.data.bytes()).raw("\"");
+        }
+        out.raw("}");
+        Bytes::from(out.0)
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// When it isn't JSON, lacks a key, or is of a version that this reader doesn't know.
+    pub fn decode(message: &[u8]) -> Result<Self, DecodeError> {
+        let wire: Wire<'_> =
+            serde_json::from_slice(message).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+        if wire.version != VERSION {
+            return Err(DecodeError::Version(wire.version));
+        }
+        let data = wire.data(message)?;
+        Ok(Self {
+            receiver: wire.receiver,
+            id: wire.id,
+            actions: wire.actions,
+            raw_body: wire.body_base64.is_some() && !matches!(data, Data::Bytes(_)),
+            data,
+            message_id: wire.message_id.parse().map_err(|_| DecodeError::Field("messageId"))?,
+            delivery_id: wire.delivery_id,
+            received_at: wire.received_at.parse().map_err(|_| DecodeError::Field("receivedAt"))?,
+            content_type: wire.content_type,
+            traceparent: wire.traceparent,
+            masked: wire.masked,
+            request: wire.request.into(),
+        })
+    }
+
+    /// A little more than the encoded length, so that the buffer grows at most once.
+    fn encoded_bytes_guess(&self) -> usize {
+        let headers: usize = self
+            .request
+            .headers
+            .iter()
+            .map(|(n, v)| n.len() + v.iter().map(|v| v.len() + 4).sum::<usize>() + 6)
+            .sum();
+        let body = match &self.data {
+            Data::Json(bytes) => bytes.len(),
+            Data::Form { raw, .. } => 2 * raw.len() + raw.len() / 4,
+            Data::Text(text) => text.len() + text.len() / 8,
+            Data::Bytes(bytes) => bytes.len() / 3 * 4 + 8,
+        };
+        let raw = if self.raw_body { self.data.bytes().len() / 3 * 4 + 8 } else { 0 };
+        512 + headers + body + raw + self.request.path.len() + self.request.query.len()
+    }
+}
+
+/// One line of `work --print`: the message with CR and LF between the tokens of `data` made spaces,
+/// and `bodyBase64` added where it isn't there yet. One line is one message, whatever the body is.
+///
+/// # Errors
+/// When the message can't be read.
+pub fn print_line(message: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let context = WebHookQueueContext::decode(message)?;
+    let object = message.trim_ascii_end();
+    // Inside a JSON string neither byte can stand raw, so whatever is found lies between tokens.
+    let mut line: Vec<u8> =
+        object.iter().map(|&b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }).collect();
+    let carried = context.raw_body || matches!(&context.data, Data::Bytes(bytes) if !bytes.is_empty());
+    if !carried {
+        line.pop();
+        let mut out = Writer(line);
+        out.raw(",\"bodyBase64\":\"").base64(context.data.bytes()).raw("\"}");
+        line = out.0;
+    }
+    Ok(line)
+}
+
+/// Why a message can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not JSON, or not of the schema's shape.
+    #[error("not a message: {0}")]
+    Malformed(String),
+    /// Written by a newer sluiced.
+    #[error("the message has version {0}, this reader knows {VERSION}")]
+    Version(u32),
+    /// A key whose value can't be read.
+    #[error("the message's {0} can't be read")]
+    Field(&'static str),
+}
+
+/// RFC 3339 in UTC with exactly six decimals.
+pub fn rfc3339_micros(at: Timestamp) -> String {
+    format!("{at:.6}")
+}
+
+/// Writes JSON without white space.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn raw(&mut self, text: &str) -> &mut Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn string(&mut self, text: &str) -> &mut Self {
+        serde_json::to_writer(&mut self.0, text).expect("a Vec takes every byte and a str is JSON");
+        self
+    }
+
+    fn optional(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.string(text),
+            None => self.raw("null"),
+        }
+    }
+
+    fn strings(&mut self, list: &[String]) -> &mut Self {
+        self.raw("[");
+        for (at, text) in list.iter().enumerate() {
+            if at > 0 {
+                self.raw(",");
+            }
+            self.string(text);
+        }
+        self.raw("]")
+    }
+
+    fn data(&mut self, data: &Data) -> &mut Self {
+        match data {
+            Data::Json(bytes) => {
+                self.0.extend_from_slice(bytes);
+                self
+            }
+            Data::Form { fields, .. } => self.form(fields),
+            Data::Text(text) => self.string(text),
+            Data::Bytes(_) => self.raw("null"),
+        }
+    }
+
+    fn form(&mut self, fields: &[(String, Vec<String>)]) -> &mut Self {
+        self.raw("{");
+        for (at, (name, values)) in fields.iter().enumerate() {
+            if at > 0 {
+                self.raw(",");
+            }
+            self.string(name).raw(":");
+            match values.as_slice() {
+                [one] => self.string(one),
+                many => self.strings(many),
+            };
+        }
+        self.raw("}")
+    }
+
+    fn request(&mut self, request: &RequestFacts) -> &mut Self {
+        self.raw("{\"method\":").string(&request.method);
+        self.raw(",\"path\":").string(&request.path);
+        self.raw(",\"query\":").string(&request.query);
+        self.raw(",\"remoteAddr\":").string(&request.remote_addr);
+        self.raw(",\"headers\":{");
+        for (at, (name, values)) in request.headers.iter().enumerate() {
+            if at > 0 {
+                self.raw(",");
+            }
+            self.string(name).raw(":").strings(values);
+        }
+        self.raw("}}")
+    }
+
+    fn base64(&mut self, bytes: &[u8]) -> &mut Self {
+        let start = self.0.len();
+        let length = base64::encoded_len(bytes.len(), true).expect("a body is far below usize::MAX / 4");
+        self.0.resize(start + length, 0);
+        BASE64.encode_slice(bytes, &mut self.0[start..]).expect("the slice has the encoded length");
+        self
+    }
+}
+
+/// The message as it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'a> {
+    receiver: String,
+    id: String,
+    actions: Vec<String>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    version: u32,
+    message_id: String,
+    delivery_id: Option<String>,
+    received_at: String,
+    content_type: Option<String>,
+    traceparent: Option<String>,
+    masked: Vec<String>,
+    request: WireRequest,
+    body: Option<String>,
+    body_base64: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireRequest {
+    method: String,
+    path: String,
+    query: String,
+    remote_addr: String,
+    headers: Headers,
+}
+
+/// Headers in the order in which they stand in the message, which a map type would lose.
+struct Headers(Vec<(String, Vec<String>)>);
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> serde::de::Visitor<'de> for InOrder {
+            type Value = Headers;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of header name to values")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+                let mut headers = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    headers.push(entry);
+                }
+                Ok(Headers(headers))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+impl From<WireRequest> for RequestFacts {
+    fn from(wire: WireRequest) -> Self {
+        Self {
+            method: wire.method,
+            path: wire.path,
+            query: wire.query,
+            remote_addr: wire.remote_addr,
+            headers: wire.headers.0,
+        }
+    }
+}
+
+impl Wire<'_> {
+    /// The body, told from the keys that the writer sets for each kind.
+    fn data(&self, message: &[u8]) -> Result<Data, DecodeError> {
+        let content_type = self.content_type.as_deref();
+        if let Some(raw) = &self.body {
+            return Ok(Data::Form { raw: raw.clone(), fields: form_fields(raw) });
+        }
+        if self.data.get() == "null" {
+            let bytes = match &self.body_base64 {
+                Some(text) => BASE64.decode(text).map_err(|_| DecodeError::Field("bodyBase64"))?,
+                None => Vec::new(),
+            };
+            return Ok(Data::Bytes(bytes.into()));
+        }
+        if content_type.is_none_or(|t| t.trim().is_empty() || is_json_type(t)) {
+            return Ok(Data::Json(Bytes::copy_from_slice(with_space_round(message, self.data.get()))));
+        }
+        if content_type.is_some_and(is_form_type) {
+            return Err(DecodeError::Field("body"));
+        }
+        let text = serde_json::from_str(self.data.get()).map_err(|_| DecodeError::Field("data"))?;
+        Ok(Data::Text(text))
+    }
+}
+
+/// The value `inner`, a part of `message`, together with the white space on both sides of it.
+fn with_space_round<'m>(message: &'m [u8], inner: &str) -> &'m [u8] {
+    let start = inner.as_ptr() as usize - message.as_ptr() as usize;
+    let end = start + inner.len();
+    let before = message[..start].iter().rev().take_while(|b| is_json_space(**b)).count();
+    let after = message[end..].iter().take_while(|b| is_json_space(**b)).count();
+    &message[start - before..end + after]
+}
+
+#[cfg(test)]
+mod tests;

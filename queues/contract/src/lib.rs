@@ -1,0 +1,21 @@
+//! What the daemon and its backends agree on. In reading order:
+//!
+//! * [`context`]: [`WebHookQueueContext`], the message: what a worker gets of a webhook.
+//! * [`data`]: how a body appears in a message, and how its exact bytes are had back.
+//! * [`json`]: the message as JSON, written and read; its schema is `schema/`.
+//! * [`handler`]: [`WebHookQueueHandler`], which makes a message durable and gives a [`Receipt`].
+//! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
+//!
+//! A worker written in Rust depends on this crate and on one backend, never on the daemon.
+
+pub mod consumer;
+pub mod context;
+pub mod data;
+pub mod handler;
+pub mod json;
+
+pub use consumer::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
+pub use context::{RequestFacts, WebHookQueueContext};
+pub use data::Data;
+pub use handler::{Durable, EnqueueError, Health, Receipt, WebHookQueueHandler};
+pub use json::DecodeError;

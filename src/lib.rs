@@ -1,0 +1,4 @@
+//! The sluiced daemon. A webhook's life is one function, [`pipeline`]; everything else is a leaf of it.
+
+pub mod delivery;
+pub mod reason;

@@ -1,0 +1,2 @@
+//! The `sluiced` command.
+fn main() {}
