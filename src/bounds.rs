@@ -1,0 +1,97 @@
+//! Every bound that isn't the backend's own, with its reason. What an operator may change is a
+//! default here and a key of `[limits]`; see [`crate::config::Limits`].
+
+use std::time::Duration;
+
+/// GitHub's own cap on a payload, the largest among the providers.
+pub const BODY_BYTES_MAX: u64 = 25 << 20;
+
+/// Headers of a request, in number and in bytes: four times what any provider was seen to send.
+pub const HEADERS_MAX: u64 = 100;
+/// See [`HEADERS_MAX`]. Also the size of a connection's read buffer.
+pub const HEADERS_BYTES_MAX: u64 = 64 << 10;
+/// hyper's read buffer can't be smaller.
+pub const HEADERS_BYTES_FLOOR: u64 = 8 << 10;
+
+/// From the first byte of a request to the end of its headers; also from accept to the first byte.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the end of the headers to the end of the body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A body that comes more slowly than this, seen over [`BODY_RATE_GRACE`] or longer, is a slow-loris.
+pub const BODY_RATE_MIN_BYTES_PER_S: u64 = 1 << 10;
+/// A pause of one lost packet's retransmissions must not count as slow.
+pub const BODY_RATE_GRACE: Duration = Duration::from_secs(5);
+
+/// A keep-alive connection without a request. Longer than the pools of common senders keep theirs
+/// (60 s), so that it is the sender that closes and never finds the connection just gone.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Open connections; about 16 KiB each while idle.
+pub const CONNECTIONS_MAX: u64 = 10_000;
+/// Connections past the bound that are being told so; more are dropped without a word.
+pub const REJECTIONS_MAX: usize = 256;
+
+/// Webhooks between the end of their body and their answer.
+pub const IN_FLIGHT_MAX: u64 = 1_024;
+
+/// Bodies held in memory, counted as their bytes arrive, encoded copies included.
+pub const BODY_MEMORY_MAX: u64 = 128 << 20;
+/// Bodies up to this are small: an eighth of the memory is kept for them.
+pub const SMALL_BODY_BYTES: u64 = 64 << 10;
+
+/// Streams that one HTTP/2 connection may have open.
+pub const H2_STREAMS_MAX: u32 = 128;
+/// A silent HTTP/2 peer is asked whether it is there, and has as long again to answer.
+pub const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// What one HTTP/2 stream may send ahead of our reading it.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// What one HTTP/2 connection may send ahead of our reading it.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// After an answer that leaves part of the request unread, what still comes is read and thrown away
+/// for so long and so much: closing at once would reset the connection under the answer.
+pub const LINGER: Duration = Duration::from_secs(5);
+/// See [`LINGER`].
+pub const LINGER_BYTES_MAX: u64 = 64 << 20;
+
+/// What a client is told to wait before it tries again.
+pub const RETRY_AFTER_S: u64 = 5;
+
+/// When stopping, an idle connection is kept for a request that may be on its way already.
+pub const DRAIN_IDLE: Duration = Duration::from_millis(500);
+/// The queue's share of stopping: what it needs at most to flush and close.
+pub const QUEUE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// `--drain-timeout`: below the 30 s that Kubernetes gives.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Connections that the kernel holds for us between two accepts.
+pub const BACKLOG: u32 = 4_096;
+/// Pause after an accept failed for want of file descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Log lines on their way to a sink that may have stalled; further ones are dropped and counted.
+pub const LOG_LINES_MAX: usize = 16_384;
+/// Lines written in one go.
+pub const LOG_BATCH_BYTES: usize = 64 << 10;
+/// What a stalled sink may cost at the end.
+pub const LOG_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// 404 and 401 lines a second and reason; the rest is counted.
+pub const LOG_REFUSALS_PER_S: u32 = 10;
+/// A value that a sender chose is cut to this in a log line.
+pub const LOG_VALUE_BYTES_MAX: usize = 256;
+/// Actions in a log line.
+pub const LOG_ACTIONS_MAX: usize = 16;
+/// Under load one summary line in so long.
+pub const LOG_SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A secret's file or value.
+pub const SECRET_BYTES_MAX: u64 = 64 << 10;
+/// The configuration file.
+pub const CONFIG_BYTES_MAX: u64 = 64 << 20;
+
+/// One answer on the ops listener.
+pub const OPS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections on the ops listener.
+pub const OPS_CONNECTIONS_MAX: usize = 64;
