@@ -1,0 +1,203 @@
+//! Dead letters: messages that workers gave up on, kept with the reason for whoever looks.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use uuid::Uuid;
+
+use crate::append::{self, Entry};
+use crate::open_error::OpenError;
+use crate::options::Partitioning;
+use crate::store::{self, Layout};
+use crate::{bounds, clock, partition};
+
+/// The dead letters of one queue, for an operator's commands. Calls block; a daemon and workers may
+/// be running meanwhile.
+#[derive(Debug)]
+pub struct DeadLetters {
+    connection: Connection,
+    name: String,
+}
+
+/// One dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Names it in the commands.
+    pub id: u64,
+    /// The message's id.
+    pub message_id: Uuid,
+    /// How often it was handed out.
+    pub attempts: u32,
+    /// What the worker said.
+    pub reason: String,
+    /// When that was, in ms since 1970.
+    pub died_ms: i64,
+    /// When it was appended, in µs since 1970.
+    pub appended_us: i64,
+    /// The message's length in bytes.
+    pub bytes: u64,
+}
+
+/// Why a command on dead letters failed; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeadError {
+    /// There is none with this id in this queue.
+    #[error("no dead letter {0}")]
+    NotFound(u64),
+    /// Its bytes aren't what was appended; a worker must not get it as if they were.
+    #[error("dead letter {0} is damaged and can't be retried")]
+    Damaged(u64),
+    /// The store can't be read or written.
+    #[error("the store can't be used: {0}")]
+    Store(String),
+}
+
+impl From<rusqlite::Error> for DeadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl DeadLetters {
+    /// Opens the store in `dir`.
+    ///
+    /// # Errors
+    /// As for a worker: [`OpenError::NotThereYet`] while there is no store.
+    pub fn open(dir: &Path, queue_name: &str) -> Result<Self, OpenError> {
+        let connection = store::open_to_work(&Layout::new(dir))?;
+        Ok(Self { connection, name: queue_name.to_owned() })
+    }
+
+    /// Up to [`bounds::DEAD_LIST_MAX`] of them with ids above `after`, in the order in which they died.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn list(&self, after: u64) -> Result<Vec<DeadLetter>, DeadError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "{SELECT} WHERE queues.name = ? AND dead.id > ? ORDER BY dead.id LIMIT ?"
+        ))?;
+        let rows = statement.query_map(params![self.name, after, bounds::DEAD_LIST_MAX], letter)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// One of them, with its message.
+    ///
+    /// # Errors
+    /// [`DeadError::NotFound`], or when the store can't be read.
+    pub fn show(&self, id: u64) -> Result<(DeadLetter, Bytes), DeadError> {
+        let letter = self
+            .connection
+            .query_row(
+                &format!("{SELECT} WHERE queues.name = ? AND dead.id = ?"),
+                params![self.name, id],
+                letter,
+            )
+            .optional()?
+            .ok_or(DeadError::NotFound(id))?;
+        let message: Vec<u8> =
+            self.connection.query_row("SELECT message FROM dead WHERE id = ?", [id], |row| row.get(0))?;
+        Ok((letter, message.into()))
+    }
+
+    /// Puts one back at the end of its queue, its attempts forgotten.
+    ///
+    /// # Errors
+    /// [`DeadError::NotFound`], [`DeadError::Damaged`], or when the store can't be written.
+    pub fn retry(&mut self, id: u64) -> Result<(), DeadError> {
+        let (letter, message) = self.show(id)?;
+        let crc32: u32 =
+            self.connection.query_row("SELECT crc32 FROM dead WHERE id = ?", [id], |row| row.get(0))?;
+        if crc32fast::hash(&message) != crc32 {
+            return Err(DeadError::Damaged(id));
+        }
+        let back = Back { queue: self.name.clone(), message, message_id: letter.message_id };
+        let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
+        // Somebody else may have retried it since we looked.
+        if tx.execute("DELETE FROM dead WHERE id = ?", [id])? == 0 {
+            return Err(DeadError::NotFound(id));
+        }
+        append::append(&tx, &[back], &Partitioning::default())?;
+        Ok(tx.commit()?)
+    }
+
+    /// Deletes one for good.
+    ///
+    /// # Errors
+    /// [`DeadError::NotFound`], or when the store can't be written.
+    pub fn purge(&mut self, id: u64) -> Result<(), DeadError> {
+        let purged = self.connection.execute(
+            "DELETE FROM dead WHERE id = ? AND queue = (SELECT queue FROM queues WHERE name = ?)",
+            params![id, self.name],
+        )?;
+        if purged == 0 { Err(DeadError::NotFound(id)) } else { Ok(()) }
+    }
+}
+
+/// Copies a message to the dead letters; the caller counts it as done.
+pub(crate) fn bury(
+    tx: &Transaction<'_>,
+    queue: i64,
+    seq: i64,
+    attempts: u32,
+    reason: &str,
+) -> rusqlite::Result<()> {
+    let number = partition::locate(tx, queue, seq)?;
+    tx.execute(
+        &format!(
+            "INSERT INTO dead (queue, seq, message_id, attempts, reason, died_ms, appended_us, crc32, message)
+             SELECT ?, seq, message_id, ?, ?, ?, appended_us, crc32, message FROM messages_{number} WHERE seq = ?"
+        ),
+        params![queue, attempts, reason, clock::now_ms(), seq],
+    )
+    .map(|_| ())
+}
+
+/// Deletes some of those that are too old.
+pub(crate) fn purge_old(connection: &Connection) -> rusqlite::Result<()> {
+    let age_ms = i64::try_from(bounds::DEAD_LETTER_AGE.as_millis()).unwrap_or(i64::MAX / 2);
+    let purged = connection.execute(
+        "DELETE FROM dead WHERE id IN (SELECT id FROM dead WHERE died_ms < ? ORDER BY died_ms LIMIT ?)",
+        params![clock::now_ms() - age_ms, bounds::PURGE_MESSAGES_MAX],
+    )?;
+    if purged > 0 {
+        tracing::info!(purged, "dead letters older than 14 days are deleted");
+    }
+    Ok(())
+}
+
+const SELECT: &str = "SELECT dead.id, message_id, attempts, reason, died_ms, appended_us, length(message)
+    FROM dead JOIN queues USING (queue)";
+
+fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let message_id: Vec<u8> = row.get(1)?;
+    Ok(DeadLetter {
+        id: row.get(0)?,
+        // Sixteen bytes went in.
+        message_id: Uuid::from_slice(&message_id).unwrap_or_default(),
+        attempts: row.get(2)?,
+        reason: row.get(3)?,
+        died_ms: row.get(4)?,
+        appended_us: row.get(5)?,
+        bytes: row.get(6)?,
+    })
+}
+
+/// A dead letter on its way back.
+struct Back {
+    queue: String,
+    message: Bytes,
+    message_id: Uuid,
+}
+
+impl Entry for Back {
+    fn queue(&self) -> &str {
+        &self.queue
+    }
+    fn message(&self) -> &Bytes {
+        &self.message
+    }
+    fn message_id(&self) -> Uuid {
+        self.message_id
+    }
+}

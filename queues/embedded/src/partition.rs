@@ -1,0 +1,122 @@
+//! Where bodies lie: tables of bounded size, written once, read at most a few times, dropped whole.
+//!
+//! Deleting row by row costs 5 µs and 2 KB of log per message; counting and dropping costs 1 µs.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::options::Partitioning;
+
+/// A partition's number and how full it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Partition {
+    pub(crate) number: i64,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// Of the messages, those that are done.
+    pub(crate) done: u64,
+}
+
+impl Partition {
+    /// The one that a queue's messages are added to, if there is one.
+    pub(crate) fn current(connection: &Connection, queue: i64) -> rusqlite::Result<Option<Self>> {
+        connection
+            .prepare_cached(
+                "SELECT partition, messages, bytes, done FROM partitions
+                 WHERE queue = ? AND sealed_ms IS NULL ORDER BY first DESC LIMIT 1",
+            )?
+            .query_row([queue], |row| {
+                Ok(Self { number: row.get(0)?, messages: row.get(1)?, bytes: row.get(2)?, done: row.get(3)? })
+            })
+            .optional()
+    }
+
+    /// Makes one whose first message will be `first`.
+    pub(crate) fn create(tx: &Transaction<'_>, queue: i64, first: i64) -> rusqlite::Result<Self> {
+        let number = tx.query_row(
+            "INSERT INTO partitions (queue, first, last) VALUES (?1, ?2, ?2) RETURNING partition",
+            [queue, first],
+            |row| row.get(0),
+        )?;
+        tx.execute_batch(&format!(
+            "CREATE TABLE messages_{number} (
+                seq INTEGER PRIMARY KEY,
+                message_id BLOB NOT NULL,
+                appended_us INTEGER NOT NULL,
+                crc32 INTEGER NOT NULL,
+                message BLOB NOT NULL
+            ) STRICT"
+        ))?;
+        Ok(Self { number, messages: 0, bytes: 0, done: 0 })
+    }
+
+    /// Whether a message of so many bytes should go into a new one: because this one is full, or
+    /// because all in it is done and it is big enough for dropping it to be worth a new table.
+    pub(crate) fn is_over(&self, bytes: u64, bounds: &Partitioning) -> bool {
+        let full = self.messages >= bounds.messages_max || self.bytes + bytes > bounds.bytes_max;
+        let spent = self.done == self.messages
+            && (self.bytes >= bounds.bytes_max / 8 || self.messages >= bounds.messages_max / 8);
+        self.messages > 0 && (full || spent)
+    }
+
+    /// No more messages are added from now on.
+    pub(crate) fn seal(&self, tx: &Transaction<'_>, now_ms: i64) -> rusqlite::Result<()> {
+        tx.execute("UPDATE partitions SET sealed_ms = ? WHERE partition = ?", [now_ms, self.number])
+            .map(|_| ())
+    }
+
+    /// Writes down what was added.
+    pub(crate) fn save(&self, tx: &Transaction<'_>, last: i64) -> rusqlite::Result<()> {
+        tx.prepare_cached("UPDATE partitions SET messages = ?, bytes = ?, last = ? WHERE partition = ?")?
+            .execute(params![self.messages, self.bytes, last, self.number])
+            .map(|_| ())
+    }
+}
+
+/// The partition in which a message lies.
+pub(crate) fn locate(connection: &Connection, queue: i64, seq: i64) -> rusqlite::Result<i64> {
+    let moved = connection
+        .prepare_cached("SELECT partition FROM moved WHERE queue = ? AND seq = ?")?
+        .query_row([queue, seq], |row| row.get(0))
+        .optional()?;
+    match moved {
+        Some(partition) => Ok(partition),
+        None => connection
+            .prepare_cached(
+                "SELECT partition FROM partitions WHERE queue = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+            )?
+            .query_row([queue, seq], |row| row.get(0)),
+    }
+}
+
+/// Counts messages of one partition as done; true when the partition can be dropped.
+pub(crate) fn count_done(
+    tx: &Transaction<'_>,
+    number: i64,
+    messages: u64,
+    bytes: u64,
+) -> rusqlite::Result<bool> {
+    tx.prepare_cached(
+        "UPDATE partitions SET done = done + ?, done_bytes = done_bytes + ? WHERE partition = ?
+         RETURNING sealed_ms IS NOT NULL AND done = messages",
+    )?
+    .query_row(params![messages, bytes, number], |row| row.get(0))
+}
+
+/// Drops one partition that is sealed and done, if there is one; true if so. One to a transaction,
+/// since appends wait meanwhile.
+pub(crate) fn drop_finished(connection: &mut Connection) -> rusqlite::Result<bool> {
+    const FINISHED: &str =
+        "SELECT partition FROM partitions WHERE sealed_ms IS NOT NULL AND done = messages LIMIT 1";
+    // First without the lock: mostly there is none.
+    if connection.prepare_cached(FINISHED)?.query_row([], |_| Ok(())).optional()?.is_none() {
+        return Ok(false);
+    }
+    let tx = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    let Some(number) = tx.query_row(FINISHED, [], |row| row.get::<_, i64>(0)).optional()? else {
+        return Ok(false);
+    };
+    tx.execute_batch(&format!("DROP TABLE messages_{number}"))?;
+    tx.execute("DELETE FROM partitions WHERE partition = ?", [number])?;
+    tx.commit()?;
+    Ok(true)
+}

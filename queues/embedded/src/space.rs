@@ -1,0 +1,70 @@
+//! How much the store takes of the disk, and what the disk has left.
+
+use std::fs;
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use crate::bounds;
+use crate::options::Options;
+use crate::store::Layout;
+
+/// The bounds and when they were last looked at.
+#[derive(Debug)]
+pub(crate) struct Space {
+    layout: Layout,
+    bytes_max: u64,
+    free_percent_min: u8,
+    measured: Option<Instant>,
+    bytes_since: u64,
+}
+
+impl Space {
+    pub(crate) fn new(layout: &Layout, options: &Options) -> Self {
+        Self {
+            layout: layout.clone(),
+            bytes_max: options.bytes_max,
+            free_percent_min: options.free_percent_min,
+            measured: None,
+            bytes_since: 0,
+        }
+    }
+
+    /// Whether it is time to measure again, before so many bytes more are appended. Not for each
+    /// commit: the store may go past its bound by [`bounds::SPACE_BYTES`] and one batch.
+    pub(crate) fn is_due(&mut self, bytes: u64) -> bool {
+        self.bytes_since += bytes;
+        self.bytes_since >= bounds::SPACE_BYTES
+            || self.measured.is_none_or(|at| at.elapsed() >= bounds::SPACE_INTERVAL)
+    }
+
+    /// Why nothing may be appended now, if so.
+    pub(crate) fn measure(&mut self, connection: &Connection) -> rusqlite::Result<Option<String>> {
+        self.measured = Some(Instant::now());
+        self.bytes_since = 0;
+        let used = used(connection)? + fs::metadata(&self.layout.wal).map_or(0, |meta| meta.len());
+        if used >= self.bytes_max {
+            let text = format!("the store takes {used} bytes on disk, its bound is {}", self.bytes_max);
+            return Ok(Some(text));
+        }
+        Ok(self.disk_is_short())
+    }
+
+    fn disk_is_short(&self) -> Option<String> {
+        // A disk that can't be asked isn't taken for full: the write itself will tell.
+        let disk = rustix::fs::statvfs(&self.layout.dir).ok()?;
+        let short =
+            disk.f_bavail.saturating_mul(100) < disk.f_blocks.saturating_mul(self.free_percent_min.into());
+        short.then(|| {
+            let free_mib = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
+            format!("the disk has {free_mib} MiB free, less than {} %", self.free_percent_min)
+        })
+    }
+}
+
+/// Bytes of the database that hold something.
+fn used(connection: &Connection) -> rusqlite::Result<u64> {
+    let ask = |pragma| connection.prepare_cached(pragma)?.query_row([], |row| row.get::<_, u64>(0));
+    let pages = ask("PRAGMA page_count")?.saturating_sub(ask("PRAGMA freelist_count")?);
+    Ok(pages * ask("PRAGMA page_size")?)
+}

@@ -1,0 +1,241 @@
+//! The one thread that appends. Group commit: it takes whatever is queued, commits and syncs that
+//! once, and answers everybody; meanwhile the next ones queue up. It never waits for company.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+
+use bytes::Bytes;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use sluiced_queue::{Durable, EnqueueError, Receipt};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
+
+use crate::append::{self, Entry};
+use crate::fault::Fault;
+use crate::lock::ServeLock;
+use crate::options::{Options, Partitioning};
+use crate::space::Space;
+use crate::state::State;
+use crate::store::{Identity, Layout};
+use crate::{bounds, clock, connection};
+
+/// What the writer is asked.
+pub(crate) enum Command {
+    /// Make this durable.
+    Append(Append),
+    /// End, after everything that came before; tell when done.
+    Close(oneshot::Sender<()>),
+}
+
+/// A message and who waits for it. It is committed even if nobody waits any more: the sender that
+/// gave up comes again, and at least once is what is promised.
+pub(crate) struct Append {
+    pub(crate) queue: Arc<str>,
+    pub(crate) message: Bytes,
+    pub(crate) message_id: Uuid,
+    pub(crate) reply: oneshot::Sender<Result<Receipt, EnqueueError>>,
+    /// Its share of the memory for waiting messages, given back when this is dropped.
+    pub(crate) charge: OwnedSemaphorePermit,
+}
+
+impl Entry for Append {
+    fn queue(&self) -> &str {
+        &self.queue
+    }
+    fn message(&self) -> &Bytes {
+        &self.message
+    }
+    fn message_id(&self) -> Uuid {
+        self.message_id
+    }
+}
+
+/// The thread's own.
+pub(crate) struct Writer {
+    connection: Connection,
+    inbox: Receiver<Command>,
+    state: Arc<State>,
+    identity: Identity,
+    space: Space,
+    partitioning: Partitioning,
+    durable: Durable,
+    /// Held as long as this thread can write.
+    _lock: Arc<ServeLock>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        connection: Connection,
+        inbox: Receiver<Command>,
+        state: Arc<State>,
+        lock: Arc<ServeLock>,
+        (layout, identity): (&Layout, Identity),
+        options: &Options,
+    ) -> Self {
+        Self {
+            connection,
+            inbox,
+            state,
+            identity,
+            space: Space::new(layout, options),
+            partitioning: options.partitioning,
+            durable: options.durable,
+            _lock: lock,
+        }
+    }
+
+    /// Runs until it is closed, or all handles are gone.
+    pub(crate) fn run(mut self) {
+        let closed = loop {
+            match self.inbox.recv_timeout(bounds::PROBE_INTERVAL) {
+                Ok(Command::Append(first)) => {
+                    if let Some(closed) = self.take_batch(first) {
+                        break Some(closed);
+                    }
+                }
+                Ok(Command::Close(closed)) => break Some(closed),
+                Err(RecvTimeoutError::Timeout) => self.probe(),
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+        };
+        self.leave();
+        if let Some(closed) = closed {
+            // Whoever closed may have given up waiting.
+            let _ = closed.send(());
+        }
+    }
+
+    /// Commits the first and what is queued behind it. A `Close` among them ends the batch.
+    fn take_batch(&mut self, first: Append) -> Option<oneshot::Sender<()>> {
+        let mut bytes = first.message.len();
+        let mut batch = vec![first];
+        let mut closed = None;
+        while batch.len() < bounds::BATCH_MESSAGES_MAX && bytes < bounds::BATCH_BYTES_MAX {
+            match self.inbox.try_recv() {
+                Ok(Command::Append(next)) => {
+                    bytes += next.message.len();
+                    batch.push(next);
+                }
+                Ok(Command::Close(done)) => {
+                    closed = Some(done);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let verdict = self.commit(&batch, bytes as u64);
+        self.answer(batch, &verdict);
+        self.shorten_log();
+        closed
+    }
+
+    /// `Ok` only when all of the batch is on the disk.
+    fn commit(&mut self, batch: &[Append], bytes: u64) -> Result<(), EnqueueError> {
+        self.still_good()?;
+        self.check_space(bytes)?;
+        self.state.commit_begins();
+        let result = self.transaction(batch);
+        self.state.commit_ends();
+        result.map_err(|error| self.judge(&error))?;
+        // Both may have changed while we wrote: the other thread's sync failed, or the file that we
+        // have just synced isn't the one that the next process will find.
+        self.still_good()?;
+        self.state.set_disk(None);
+        self.state.count_commit(batch.len());
+        Ok(())
+    }
+
+    fn transaction(&mut self, batch: &[Append]) -> rusqlite::Result<()> {
+        let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
+        append::append(&tx, batch, &self.partitioning)?;
+        tx.commit()
+    }
+
+    fn still_good(&self) -> Result<(), EnqueueError> {
+        if self.state.failed().is_none() && !self.identity.holds() {
+            self.state.fail("queue.db or its log was moved or deleted while in use");
+        }
+        self.state.failed().map_or(Ok(()), |why| Err(EnqueueError::Unavailable(why)))
+    }
+
+    fn check_space(&mut self, bytes: u64) -> Result<(), EnqueueError> {
+        // While there is none, the maintenance thread measures, and makes room.
+        if self.state.space().is_none() && self.space.is_due(bytes) {
+            let obstacle = self.space.measure(&self.connection).map_err(|error| self.judge(&error))?;
+            self.state.set_space(obstacle);
+        }
+        self.state.space().map_or(Ok(()), |why| Err(EnqueueError::Full(why)))
+    }
+
+    /// What the senders are told, and what follows for the store.
+    fn judge(&self, error: &rusqlite::Error) -> EnqueueError {
+        let fault = if self.rolled_back() { Fault::of(error) } else { Fault::Fatal(error.to_string()) };
+        match fault {
+            Fault::Busy(why) => EnqueueError::Unavailable(why),
+            Fault::Full(why) => {
+                self.state.set_disk(Some(why.clone()));
+                EnqueueError::Full(why)
+            }
+            Fault::Passing(why) => {
+                self.state.set_disk(Some(why.clone()));
+                EnqueueError::Unavailable(why)
+            }
+            Fault::Fatal(why) => {
+                self.state.fail(&why);
+                EnqueueError::Unavailable(why)
+            }
+        }
+    }
+
+    /// A transaction that can be neither committed nor undone leaves its outcome open.
+    fn rolled_back(&self) -> bool {
+        self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok()
+    }
+
+    /// The only place where receipts are made: the commit is synced.
+    fn answer(&self, batch: Vec<Append>, verdict: &Result<(), EnqueueError>) {
+        for Append { reply, charge, message, .. } in batch {
+            drop((message, charge));
+            let answer = verdict.clone().map(|()| Receipt::confirmed(self.durable));
+            // Whoever gave up waiting has told the sender so.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Idle after a failed write: finds out whether the disk is back. Nobody else would, for while the
+    /// store isn't ready no messages are sent here.
+    fn probe(&mut self) {
+        if self.state.disk().is_none() || self.state.failed().is_some() {
+            return;
+        }
+        let probed = self.connection.execute("UPDATE probe SET at_ms = ?", [clock::now_ms()]);
+        match probed {
+            Ok(_) => self.state.set_disk(None),
+            Err(error) => drop(self.judge(&error)),
+        }
+    }
+
+    /// Copies the log here when the other thread can't keep up: while this thread copies it doesn't
+    /// append, so all of the log gets copied and the next commit starts it over.
+    fn shorten_log(&mut self) {
+        if !self.state.log_is_long() || self.state.failed().is_some() {
+            return;
+        }
+        match connection::checkpoint(&self.connection) {
+            Ok(done) => self.state.count_checkpoint(!done.complete),
+            Err(error) => drop(self.judge(&error)),
+        }
+    }
+
+    /// Leaves a short log behind, and none if this was the last connection; after a failure nothing is
+    /// touched any more.
+    fn leave(&mut self) {
+        if self.state.failed().is_some() {
+            return;
+        }
+        match connection::checkpoint(&self.connection) {
+            Ok(_) => connection::tidy_on_close(&self.connection, true),
+            Err(error) => tracing::warn!(%error, "the log could not be copied at the end; it stays"),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the tests have in common.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluiced_embedded::{EmbeddedConsumer, EmbeddedQueue, Options, Partitioning};
+use sluiced_queue::{LeasedMessage, WebHookQueueConsumer};
+use uuid::Uuid;
+
+/// Long enough to never end in a test.
+pub(crate) const LEASE: Duration = Duration::from_secs(600);
+/// Doesn't wait.
+pub(crate) const NOW: Duration = Duration::ZERO;
+
+/// A directory on the file system of the build, which isn't in memory as `/tmp` may be.
+pub(crate) fn dir() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+pub(crate) fn open(dir: &Path) -> EmbeddedQueue {
+    EmbeddedQueue::open(dir, Options::default()).unwrap()
+}
+
+/// Partitions of ten messages, stragglers moved at once.
+pub(crate) fn small_partitions() -> Options {
+    let partitioning = Partitioning { messages_max: 10, bytes_max: 1 << 20, straggler_age: Duration::ZERO };
+    Options { partitioning, ..Options::default() }
+}
+
+pub(crate) fn consumer(dir: &Path) -> EmbeddedConsumer {
+    EmbeddedConsumer::open(dir, "webhooks").unwrap()
+}
+
+/// Appends one message and insists on the receipt.
+pub(crate) async fn append(queue: &EmbeddedQueue, message: impl Into<Bytes>) -> Uuid {
+    let id = Uuid::now_v7();
+    let receipt = queue.append(message.into(), id).await.unwrap();
+    assert_eq!(receipt.durable(), sluiced_queue::Durable::Embedded);
+    id
+}
+
+/// Appends `m0`, `m1`, …
+pub(crate) async fn append_numbered(queue: &EmbeddedQueue, count: usize) {
+    for n in 0..count {
+        append(queue, format!("m{n}")).await;
+    }
+}
+
+pub(crate) async fn receive(consumer: &EmbeddedConsumer, max: usize) -> Vec<LeasedMessage> {
+    consumer.receive(max, LEASE, NOW).await.unwrap()
+}
+
+pub(crate) async fn receive_one(consumer: &EmbeddedConsumer) -> LeasedMessage {
+    let mut messages = consumer.receive(1, LEASE, Duration::from_secs(5)).await.unwrap();
+    messages.pop().expect("a message within five seconds")
+}
+
+pub(crate) fn text(message: &LeasedMessage) -> &str {
+    std::str::from_utf8(&message.message).unwrap()
+}
+
+pub(crate) fn texts(messages: &[LeasedMessage]) -> Vec<&str> {
+    messages.iter().map(text).collect()
+}
+
+/// Looks into the store as an operator would.
+pub(crate) fn sql<T: rusqlite::types::FromSql>(dir: &Path, sql: &str) -> T {
+    let connection = rusqlite::Connection::open(dir.join("queue.db")).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}
