@@ -30,6 +30,8 @@ pub enum Reason {
     CertificateUntrusted,
     /// The scheme or a handshake must parse the body and can't.
     BodyMalformed,
+    /// A handshake lacks what its answer needs, or a request that can only be a handshake is none.
+    HandshakeMalformed,
     /// A strict row: no event name.
     EventMissing,
     /// A strict row: another content type.
@@ -60,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tests and for tables.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::RequestMalformed,
         Self::UnknownReceiver,
         Self::MethodNotAllowed,
@@ -73,6 +75,7 @@ impl Reason {
         Self::TokenMismatch,
         Self::CertificateUntrusted,
         Self::BodyMalformed,
+        Self::HandshakeMalformed,
         Self::EventMissing,
         Self::ContentType,
         Self::HeadersTooLarge,
@@ -136,6 +139,9 @@ impl Reason {
                 ("certificate_untrusted", S::UNAUTHORIZED, "The certificate is not trusted")
             }
             Self::BodyMalformed => ("body_malformed", S::BAD_REQUEST, "The body can't be parsed"),
+            Self::HandshakeMalformed => {
+                ("handshake_malformed", S::BAD_REQUEST, "The request is no handshake of the provider")
+            }
             Self::EventMissing => ("event_missing", S::BAD_REQUEST, "The event's name is missing"),
             Self::ContentType => {
                 ("content_type", S::UNSUPPORTED_MEDIA_TYPE, "The content type is not supported")

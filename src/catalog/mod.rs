@@ -1,0 +1,61 @@
+//! The catalogue of providers: one TOML file each, embedded as text and parsed when somebody asks for it.
+
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
+
+pub use row::{
+    Acknowledgement, Claim, Condition, Evidence, Grammar, Handshake, KeyRule, Replay, Respond, Row, Scheme,
+    Sender, Setting, SettingName, Signature, Signs, TimestampRule, Tolerance, VerifyBy,
+};
+
+pub(crate) use row::duration;
+
+include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
+
+/// The row of that name or alias; case doesn't matter.
+pub fn find(name: &str) -> Option<&'static Row> {
+    let at = EMBEDDED.iter().position(|row| row.answers_to(name))?;
+    let row = parsed()[at].get_or_init(|| EMBEDDED[at].parse());
+    Some(row)
+}
+
+/// The names of all rows, sorted, without aliases.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().map(|row| row.name)
+}
+
+/// Every name and alias, for suggestions of the nearest one.
+pub fn names_and_aliases() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().flat_map(|row| std::iter::once(row.name).chain(row.aliases.iter().copied()))
+}
+
+/// All rows, parsed, in the order of their names.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    names().filter_map(find)
+}
+
+/// A row as the build left it.
+struct Embedded {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    text: &'static str,
+}
+
+impl Embedded {
+    fn answers_to(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+            || self.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+    }
+
+    fn parse(&self) -> Row {
+        toml::from_str(self.text).expect("a test parses every embedded row")
+    }
+}
+
+fn parsed() -> &'static [OnceLock<Row>] {
+    static PARSED: OnceLock<Vec<OnceLock<Row>>> = OnceLock::new();
+    PARSED.get_or_init(|| EMBEDDED.iter().map(|_| OnceLock::new()).collect())
+}

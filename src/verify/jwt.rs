@@ -1,0 +1,285 @@
+//! JSON Web Tokens (RFC 7519) in compact form, their claims bound to the request.
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::admission::Refusal;
+use super::compare;
+use super::encoding::Encoding;
+use super::error::CompileError;
+use super::key::{Derivation, Problem};
+use super::secret::Secret;
+use super::settings::Scope;
+use super::source::Source;
+use super::template::{Context, Template};
+use super::{public_key, signed, token};
+use crate::catalog;
+use crate::reason::Reason;
+
+/// Difference of clocks that `exp`, `nbf` and `iat` are allowed, in seconds.
+const LEEWAY_SECONDS: f64 = 30.0;
+
+/// A compiled scheme.
+#[derive(Debug)]
+pub(super) struct Jwt {
+    pub(super) sources: Vec<Source>,
+    pub(super) prefix: String,
+    keys: Vec<Key>,
+    claims: Vec<Claim>,
+    max_age_seconds: Option<f64>,
+}
+
+/// An algorithm that the row accepts, with one secret as its key. The token's header chooses among these;
+/// so a public key never serves as an HMAC key.
+struct Key {
+    name: &'static str,
+    check: Check,
+}
+
+enum Check {
+    Mac(Box<hmac::Key>),
+    Public(ParsedPublicKey),
+}
+
+#[derive(Debug)]
+struct Claim {
+    name: String,
+    equals: Template,
+    with_body: bool,
+}
+
+impl Jwt {
+    /// Compiles a row's scheme with the receiver's secrets.
+    pub(super) fn compile(
+        scheme: &catalog::Scheme,
+        scope: &Scope<'_>,
+        secrets: &[Secret],
+    ) -> Result<Result<Self, Problem>, CompileError> {
+        let derivation = Derivation::compile(&scheme.key, scope)?;
+        let prefixes = scope.expand_all(&scheme.key.strip_prefix)?;
+        let mut keys = Vec::new();
+        for name in &scheme.algorithms {
+            let algorithm = Algorithm::named(name)?;
+            for secret in secrets {
+                match algorithm.key(secret, &derivation, &prefixes) {
+                    Ok(check) => keys.push(Key { name: algorithm.name(), check }),
+                    Err(problem) => return Ok(Err(problem)),
+                }
+            }
+        }
+        let max_age = scope.expand(&scheme.max_age)?;
+        let max_age = (!max_age.is_empty()).then(|| {
+            catalog::duration(&max_age)
+                .ok_or_else(|| CompileError::malformed("duration", &max_age, "expected 5m or 30s"))
+        });
+        Ok(Ok(Self {
+            sources: scope
+                .expand_all(&scheme.from)?
+                .iter()
+                .map(|text| Source::parse(text))
+                .collect::<Result<_, _>>()?,
+            prefix: scope.expand(&scheme.prefix)?.into_owned(),
+            keys,
+            claims: scheme
+                .claims
+                .iter()
+                .map(|claim| Claim::compile(claim, scope))
+                .collect::<Result<_, _>>()?,
+            max_age_seconds: max_age.transpose()?.map(|age| age.as_secs_f64()),
+        }))
+    }
+
+    /// Whether the templates of its claims name such a value.
+    pub(super) fn has(&self, wanted: fn(&super::variable::Variable) -> bool) -> bool {
+        self.claims.iter().any(|claim| claim.equals.has(wanted))
+    }
+
+    /// Signature first, then times, then claims.
+    pub(super) fn verify(&self, context: &Context<'_, '_>, now: Timestamp) -> Result<(), Refusal> {
+        let value = token::first(&self.sources, context.view).map_err(signed::refuse)?;
+        let compact = token::strip(&value, &self.prefix)
+            .ok_or(malformed("the token hasn't the prefix it must have"))?;
+        let parts = Parts::split(compact).ok_or(malformed("it is no compact JSON Web Token"))?;
+        let mut keys = self.keys.iter().filter(|key| key.name.eq(&parts.algorithm)).peekable();
+        if keys.peek().is_none() {
+            return Err(malformed("the token names an algorithm that the row doesn't accept"));
+        }
+        if !keys.any(|key| key.check.matches(parts.signed, &parts.signature)) {
+            return Err(Refusal::new(Reason::SignatureMismatch, "no secret gives the token's signature"));
+        }
+        let claims = object(parts.claims).ok_or(malformed("the token's claims are no JSON object"))?;
+        self.judge_times(&claims, now)?;
+        self.claims.iter().try_for_each(|claim| claim.judge(&claims, context))
+    }
+
+    fn judge_times(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
+        let off = |detail| Err(Refusal::new(Reason::TimestampOutOfTolerance, detail));
+        let now = now.as_second() as f64;
+        let (expires, starts, issued) = (time(claims, "exp")?, time(claims, "nbf")?, time(claims, "iat")?);
+        if expires.is_some_and(|expires| now > expires + LEEWAY_SECONDS) {
+            return off("the token has expired");
+        }
+        if [starts, issued].into_iter().flatten().any(|time| time > now + LEEWAY_SECONDS) {
+            return off("the token is of the future");
+        }
+        match (self.max_age_seconds, issued) {
+            (Some(_), None) => Err(Refusal::new(Reason::TimestampMissing, "the token has no iat")),
+            (Some(max), Some(issued)) if now - issued > max => off("the token is too old"),
+            _ => Ok(()),
+        }
+    }
+
+    /// A token with the row's claims, as the provider would send it; `None` when the key can't sign.
+    pub(super) fn sign(&self, context: &Context<'_, '_>, now: Timestamp) -> Option<String> {
+        let (name, key) = self.keys.iter().find_map(|key| match &key.check {
+            Check::Mac(mac) => Some((key.name, mac)),
+            Check::Public(_) => None,
+        })?;
+        let has_body = !context.view.delivery.body.is_empty();
+        let mut claims = Map::new();
+        for (claim, seconds) in [("iat", 0), ("nbf", 0), ("exp", 60)] {
+            claims.insert(claim.to_owned(), Value::from(now.as_second() + seconds));
+        }
+        for claim in self.claims.iter().filter(|claim| has_body || !claim.with_body) {
+            let value = claim.equals.bytes(context).ok()?;
+            claims.insert(claim.name.clone(), String::from_utf8_lossy(&value).into());
+        }
+        let encode = |text: String| Encoding::Base64UrlUnpadded.encode(text.as_bytes());
+        let header = serde_json::json!({ "alg": name, "typ": "JWT" });
+        let signed = format!("{}.{}", encode(header.to_string()), encode(Value::from(claims).to_string()));
+        let tag = hmac::sign(key, signed.as_bytes());
+        Some(format!("{signed}.{}", Encoding::Base64UrlUnpadded.encode(tag.as_ref())))
+    }
+}
+
+impl Claim {
+    fn compile(claim: &catalog::Claim, scope: &Scope<'_>) -> Result<Self, CompileError> {
+        let equals = Template::parse(&claim.equals, scope)?;
+        Ok(Self { name: claim.name.clone(), equals, with_body: claim.with_body })
+    }
+
+    fn judge(&self, claims: &Map<String, Value>, context: &Context<'_, '_>) -> Result<(), Refusal> {
+        if self.equals.is_empty() {
+            return Ok(());
+        }
+        let claim = claims.get(&self.name);
+        if self.with_body && context.view.delivery.body.is_empty() {
+            return claim.is_none().then_some(()).ok_or(mismatch());
+        }
+        let expected = self.equals.bytes(context).map_err(signed::refuse)?;
+        let is_expected =
+            |claim: &Value| claim.as_str().is_some_and(|text| compare::same(text.as_bytes(), &expected));
+        let holds = match claim {
+            Some(Value::Array(several)) => several.iter().any(is_expected),
+            Some(one) => is_expected(one),
+            None => false,
+        };
+        holds.then_some(()).ok_or(mismatch())
+    }
+}
+
+impl Check {
+    fn matches(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Mac(key) => compare::same(signature, hmac::sign(key, message).as_ref()),
+            Self::Public(key) => key.verify_sig(message, signature).is_ok(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} key", self.name)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Algorithm {
+    Mac(&'static str, hmac::Algorithm),
+    Public(&'static str, &'static dyn VerificationAlgorithm),
+}
+
+impl Algorithm {
+    fn named(name: &str) -> Result<Self, CompileError> {
+        Ok(match name {
+            "HS256" => Self::Mac("HS256", hmac::HMAC_SHA256),
+            "HS384" => Self::Mac("HS384", hmac::HMAC_SHA384),
+            "HS512" => Self::Mac("HS512", hmac::HMAC_SHA512),
+            "RS256" => Self::Public("RS256", &signature::RSA_PKCS1_2048_8192_SHA256),
+            "RS384" => Self::Public("RS384", &signature::RSA_PKCS1_2048_8192_SHA384),
+            "RS512" => Self::Public("RS512", &signature::RSA_PKCS1_2048_8192_SHA512),
+            "ES256" => Self::Public("ES256", &signature::ECDSA_P256_SHA256_FIXED),
+            "EdDSA" => Self::Public("EdDSA", &signature::ED25519),
+            _ => {
+                let known = "HS256, HS384, HS512, RS256, RS384, RS512, ES256, EdDSA";
+                return Err(CompileError::unknown("JWT algorithm", name, known));
+            }
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mac(name, _) | Self::Public(name, _) => name,
+        }
+    }
+
+    fn key(self, secret: &Secret, derivation: &Derivation, prefixes: &[String]) -> Result<Check, Problem> {
+        match self {
+            Self::Mac(_, algorithm) => {
+                Ok(Check::Mac(Box::new(hmac::Key::new(algorithm, &derivation.key(secret)?))))
+            }
+            Self::Public(_, algorithm) => {
+                public_key::parse(algorithm, secret.bytes(), prefixes).map(Check::Public)
+            }
+        }
+    }
+}
+
+/// A token taken apart; its claims are not parsed before the signature is known to be right.
+struct Parts<'t> {
+    algorithm: String,
+    claims: &'t [u8],
+    signed: &'t [u8],
+    signature: Vec<u8>,
+}
+
+impl<'t> Parts<'t> {
+    fn split(compact: &'t [u8]) -> Option<Self> {
+        let last = memchr::memrchr(b'.', compact)?;
+        let signed = &compact[..last];
+        let first = memchr::memchr(b'.', signed)?;
+        let header = object(&signed[..first])?;
+        // An extension that must be understood, and none is (RFC 7515, 4.1.11).
+        if header.contains_key("crit") {
+            return None;
+        }
+        let algorithm = header.get("alg")?.as_str()?.to_owned();
+        let signature = Encoding::Base64UrlUnpadded.decode(&compact[last + 1..])?;
+        Some(Self { algorithm, claims: &signed[first + 1..], signed, signature })
+    }
+}
+
+fn object(encoded: &[u8]) -> Option<Map<String, Value>> {
+    let json = Encoding::Base64UrlUnpadded.decode(encoded)?;
+    match serde_json::from_slice(&json).ok()? {
+        Value::Object(object) => Some(object),
+        _ => None,
+    }
+}
+
+fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Refusal> {
+    let number = |claim: &Value| {
+        claim.as_f64().ok_or(Refusal::new(Reason::TimestampMalformed, "a time of the token is no number"))
+    };
+    claims.get(name).map(number).transpose()
+}
+
+fn malformed(detail: &'static str) -> Refusal {
+    Refusal::new(Reason::SignatureMalformed, detail)
+}
+
+fn mismatch() -> Refusal {
+    Refusal::new(Reason::SignatureMismatch, "a claim of the token isn't what the request says")
+}

@@ -1,0 +1,71 @@
+//! Static credentials: a token sent as it is, and HTTP Basic (RFC 7617).
+
+use super::admission::Refusal;
+use super::compare;
+use super::encoding::Encoding;
+use super::error::CompileError;
+use super::secret::Secret;
+use super::settings::Scope;
+use super::signed;
+use super::source::{Gap, Source};
+use super::view::View;
+use crate::catalog;
+use crate::reason::Reason;
+
+/// A compiled scheme.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) sources: Vec<Source>,
+    pub(super) prefix: String,
+    pub(super) is_basic: bool,
+    pub(super) secrets: Vec<Secret>,
+}
+
+impl Token {
+    /// Compiles a row's scheme with the receiver's secrets.
+    pub(super) fn compile(
+        scheme: &catalog::Scheme,
+        scope: &Scope<'_>,
+        secrets: &[Secret],
+    ) -> Result<Self, CompileError> {
+        let is_basic = scheme.verify == catalog::VerifyBy::Basic;
+        let (from, prefix) = match is_basic {
+            true => (vec!["header:Authorization".to_owned()], "Basic ".to_owned()),
+            false => (scope.expand_all(&scheme.from)?, scope.expand(&scheme.prefix)?.into_owned()),
+        };
+        let sources = from.iter().map(|text| Source::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self { sources, prefix, is_basic, secrets: secrets.to_vec() })
+    }
+
+    /// Whether the request carries one of the secrets.
+    pub(super) fn verify(&self, view: &View<'_>) -> Result<(), Refusal> {
+        let value = first(&self.sources, view).map_err(signed::refuse)?;
+        let credential = strip(&value, &self.prefix).ok_or(Refusal::new(
+            Reason::SignatureMalformed,
+            "the credential hasn't the prefix that it must have",
+        ))?;
+        let decoded =
+            if self.is_basic { Encoding::Base64Any.decode(credential) } else { Some(credential.to_vec()) };
+        let given =
+            decoded.ok_or(Refusal::new(Reason::SignatureMalformed, "the credential is not base64"))?;
+        let known = self.secrets.iter().any(|secret| compare::same(&given, secret.bytes()));
+        known.then_some(()).ok_or(Refusal::new(Reason::TokenMismatch, "it is none of the receiver's secrets"))
+    }
+}
+
+/// The value of the first source that has one.
+pub(super) fn first<'a>(sources: &[Source], view: &View<'a>) -> Result<std::borrow::Cow<'a, [u8]>, Gap> {
+    for source in sources {
+        match source.one(view) {
+            Err(Gap::Absent) => {}
+            found => return found,
+        }
+    }
+    Err(Gap::Absent)
+}
+
+/// What follows the prefix, whose case doesn't matter (RFC 9110, 11.1).
+pub(super) fn strip<'v>(value: &'v [u8], prefix: &str) -> Option<&'v [u8]> {
+    let (start, rest) = value.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
+}

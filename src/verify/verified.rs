@@ -1,0 +1,55 @@
+//! The proof that a delivery was verified: only this module's parent can make one.
+
+use super::mask::Mask;
+use crate::delivery::Delivery;
+
+/// A verified delivery and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    delivery: Delivery,
+    actions: Vec<String>,
+    delivery_id: Option<String>,
+    masks: std::sync::Arc<[Mask]>,
+    scheme: std::sync::Arc<str>,
+}
+
+impl Verified {
+    pub(super) fn new(
+        delivery: Delivery,
+        event: super::events::Event,
+        masks: std::sync::Arc<[Mask]>,
+        scheme: std::sync::Arc<str>,
+    ) -> Self {
+        Self { delivery, actions: event.actions, delivery_id: event.delivery_id, masks, scheme }
+    }
+
+    /// The request, as received.
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// The request, by value.
+    pub fn into_delivery(self) -> Delivery {
+        self.delivery
+    }
+
+    /// The events' names; empty when there are none.
+    pub fn actions(&self) -> &[String] {
+        &self.actions
+    }
+
+    /// The provider's id of the delivery.
+    pub fn delivery_id(&self) -> Option<&str> {
+        self.delivery_id.as_deref()
+    }
+
+    /// Where credentials are, for [`super::mask`].
+    pub fn masks(&self) -> &[Mask] {
+        &self.masks
+    }
+
+    /// The scheme that accepted it.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+}

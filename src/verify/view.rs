@@ -1,0 +1,52 @@
+//! A delivery as schemes and pointers look at it: raw, and as JSON once somebody needs that.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use super::json::Document;
+use super::public_url::{self, PublicUrl};
+use crate::delivery::Delivery;
+
+/// One delivery under verification.
+pub(super) struct View<'a> {
+    pub(super) delivery: &'a Delivery,
+    public_url: Option<&'a PublicUrl>,
+    json: OnceCell<Option<Document<'a>>>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(delivery: &'a Delivery, public_url: Option<&'a PublicUrl>) -> Self {
+        Self { delivery, public_url, json: OnceCell::new() }
+    }
+
+    /// The body as JSON, parsed at most once; `None` when it isn't.
+    pub(super) fn json(&self) -> Option<Document<'a>> {
+        *self.json.get_or_init(|| Document::parse(&self.delivery.body))
+    }
+
+    /// The whole URL; `None` when the public one isn't known.
+    pub(super) fn url(&self) -> Option<Cow<'a, str>> {
+        Some(self.public_url?.of(&self.delivery.uri))
+    }
+
+    /// Path and query as received, or those of the URL that the sender was given whole.
+    pub(super) fn path_and_query(&self) -> Cow<'a, str> {
+        match self.url() {
+            Some(url) => Cow::Owned(public_url::after_authority(&url).to_owned()),
+            None => Cow::Borrowed(public_url::path_and_query(&self.delivery.uri)),
+        }
+    }
+
+    /// The body up to a multipart's boundary, when it is a multipart form.
+    pub(super) fn boundary(&self) -> Option<&'a str> {
+        let (kind, parameters) = self.delivery.content_type()?.split_once(';')?;
+        if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
+            return None;
+        }
+        let value = |parameter: &'a str| {
+            let (name, value) = parameter.trim().split_once('=')?;
+            name.eq_ignore_ascii_case("boundary").then_some(value.trim_matches('"'))
+        };
+        parameters.split(';').find_map(value).filter(|boundary| !boundary.is_empty())
+    }
+}

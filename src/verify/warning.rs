@@ -1,0 +1,106 @@
+//! What an operator should know of a receiver that works all the same.
+
+use std::fmt;
+
+use super::ReceiverSettings;
+use super::scheme::{Check, Scheme};
+use crate::catalog::{self, Replay, Row, Signs, VerifyBy};
+
+/// A secret below this length, in bytes, can be guessed or searched for.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// One thing to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// Anybody who knows the URL is believed.
+    NotVerified {
+        /// The scheme that the receiver asked for.
+        scheme: String,
+    },
+    /// A captured request can be sent again.
+    ReplayUnprotected,
+    /// The body, or parts of it, can be changed on the way without being noticed.
+    BodyNotSigned {
+        /// How much is covered.
+        signs: Signs,
+    },
+    /// A secret that is too short.
+    ShortSecret {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// A secret with white space or a line end around it: usually pasted wrongly.
+    SecretHasSpace,
+    /// The facts of the row are second-hand.
+    Unconfirmed,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotVerified { scheme } => {
+                write!(f, "nothing is verified (scheme {scheme}): who knows the URL can send anything")
+            }
+            Self::ReplayUnprotected => {
+                f.write_str("the provider signs neither time nor id: a captured request can be sent again")
+            }
+            Self::BodyNotSigned { signs: Signs::Nothing } => {
+                f.write_str("the provider doesn't sign the body: who captures one request can send any")
+            }
+            Self::BodyNotSigned { .. } => {
+                f.write_str("the provider signs parts of the body only: the rest can be changed on the way")
+            }
+            Self::ShortSecret { bytes } => {
+                write!(f, "a secret has {bytes} bytes: below {SECRET_BYTES_MIN} it can be guessed")
+            }
+            Self::SecretHasSpace => f.write_str("a secret has white space or a line end around it"),
+            Self::Unconfirmed => {
+                f.write_str("this provider's row is not confirmed by the provider's own material")
+            }
+        }
+    }
+}
+
+/// All that there is to know.
+pub(super) fn all(
+    row: &Row,
+    settings: &ReceiverSettings,
+    chosen: &[&catalog::Scheme],
+    schemes: &[Scheme],
+) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if let Some(scheme) = chosen.iter().find(|scheme| scheme.verify == VerifyBy::None) {
+        warnings.push(Warning::NotVerified { scheme: scheme.name.clone() });
+    }
+    let mut unaged = chosen.iter().zip(schemes).filter(|(_, scheme)| is_never_aged(scheme));
+    if unaged.any(|(scheme, _)| scheme.on_request || row.replay == Replay::Unprotected) {
+        warnings.push(Warning::ReplayUnprotected);
+    }
+    let covers_body = chosen.iter().all(|scheme| scheme.verify.covers_body());
+    let signs = if covers_body { row.signs } else { Signs::Nothing };
+    if signs != Signs::Body {
+        warnings.push(Warning::BodyNotSigned { signs });
+    }
+    if row.evidence == catalog::Evidence::Unconfirmed {
+        warnings.push(Warning::Unconfirmed);
+    }
+    for secret in &settings.secrets {
+        let bytes = secret.bytes();
+        if bytes.trim_ascii().len() < bytes.len() {
+            warnings.push(Warning::SecretHasSpace);
+        }
+        if bytes.len() < SECRET_BYTES_MIN {
+            warnings.push(Warning::ShortSecret { bytes: bytes.len() });
+        }
+    }
+    warnings
+}
+
+/// Then replay protection is what the row says; but what is said there doesn't hold for schemes of old.
+fn is_never_aged(scheme: &Scheme) -> bool {
+    match &scheme.check {
+        Check::Signed(signed) => signed.clock.as_ref().is_none_or(|clock| !clock.is_bounded()),
+        Check::Jwt(_) => false,
+        Check::Token(_) | Check::Nothing => true,
+    }
+}
