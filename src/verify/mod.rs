@@ -28,6 +28,8 @@ mod signed;
 mod sink;
 mod source;
 mod template;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 mod token;
 mod variable;

@@ -1,0 +1,192 @@
+//! Compiling verifiers, and what the vectors of rows can't show.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use jiff::Timestamp;
+
+use super::*;
+use crate::catalog;
+
+pub(super) fn settings(secret: &str) -> ReceiverSettings {
+    ReceiverSettings { secrets: vec![secret.into()], ..ReceiverSettings::default() }
+}
+
+fn compile(row: &str, settings: &ReceiverSettings) -> Result<Verifier, CompileError> {
+    Verifier::compile(catalog::find(row).unwrap(), settings)
+}
+
+fn error(row: &str, settings: &ReceiverSettings) -> String {
+    compile(row, settings).unwrap_err().to_string()
+}
+
+fn set(row: &str, key: &str, value: &str) -> Result<Verifier, CompileError> {
+    let mut settings = settings("a secret of some length");
+    settings.set(key, value.into())?;
+    compile(row, &settings)
+}
+
+fn user_row(toml: &str) -> Row {
+    toml::from_str(toml).unwrap()
+}
+
+pub(super) fn post(headers: HeaderMap, body: &str) -> Delivery {
+    Delivery {
+        method: Method::POST,
+        uri: "/in/x".parse().unwrap(),
+        headers,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        client: std::net::Ipv4Addr::LOCALHOST.into(),
+        id: String::new(),
+        received_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn errors_say_what_to_do_and_never_the_secret() {
+    let none = ReceiverSettings::default();
+    assert_eq!(
+        error("stripe", &none),
+        "stripe needs a secret: the endpoint's signing secret, whsec_…, as it is"
+    );
+    assert_eq!(
+        error("standard-webhooks", &settings("whsec_not*base64")),
+        "the secret of standard-webhooks can't be used: what follows whsec_ is not base64; paste it whole, \
+         exactly as the provider shows it (scheme v1)"
+    );
+    assert!(error("standard-webhooks", &settings("whsec_QUFB\n")).contains("a line end around it"));
+    assert_eq!(
+        error("github", &settings("")),
+        "the secret of github can't be used: it is empty (scheme sha256)"
+    );
+    assert_eq!(
+        set("github", "secrt", "x").unwrap_err().to_string(),
+        "github has no setting secrt; it has schemes, tolerance"
+    );
+    assert_eq!(
+        set("github", "schemes", "sha512").unwrap_err().to_string(),
+        "github has no scheme sha512; it has sha256, sha1"
+    );
+    assert!(set("github", "tolerance", "soon").is_err());
+    assert!(set("generic-hmac", "algorithm", "md5").unwrap_err().to_string().contains("known are hmac-sha1"));
+    assert!(set("generic-hmac", "header", "a b").is_err());
+    assert!(set("generic-hmac", "message", "{body").is_err());
+    assert!(set("generic-token", "from", "cookie:x").is_err());
+}
+
+#[test]
+fn methods_are_those_of_events_and_handshakes() {
+    let row = user_row(
+        r#"
+        name = "x"
+        title = "X"
+        replay = "unprotected"
+        secret = "the secret"
+        handshakes = [{ name = "hello", methods = ["GET"], match = [{ from = "query:challenge" }],
+                        respond = { content_type = "text/plain", body = "{query:challenge}" } }]
+        [[schemes]]
+        name = "token"
+        verify = "token"
+        from = "header:X-Token"
+        "#,
+    );
+    let verifier = Verifier::compile(&row, &settings("a secret of some length")).unwrap();
+    assert_eq!(verifier.allow(), "GET, POST");
+    assert!(verifier.allows(&Method::GET) && !verifier.allows(&Method::PUT));
+    let get =
+        |uri: &str| Delivery { method: Method::GET, uri: uri.parse().unwrap(), ..post(HeaderMap::new(), "") };
+    match verifier.admit(get("/?challenge=a%26b"), Timestamp::UNIX_EPOCH) {
+        Admission::Answered { reply, handshake, captured: None } => {
+            assert_eq!((&reply.body[..], handshake.as_str()), (&b"a&b"[..], "hello"));
+        }
+        other => panic!("{other:?}"),
+    }
+    match verifier.admit(get("/"), Timestamp::UNIX_EPOCH) {
+        Admission::Refused(refusal) => assert_eq!(refusal.reason, Reason::HandshakeMalformed),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn verification_is_off_only_when_the_receiver_says_so() {
+    let row = user_row(
+        r#"
+        name = "x"
+        title = "X"
+        replay = "unprotected"
+        schemes = [{ name = "none", verify = "none" }]
+        "#,
+    );
+    let none = ReceiverSettings::default();
+    assert!(matches!(Verifier::compile(&row, &none), Err(CompileError::SchemeNotChosen { .. })));
+    let mut asked = ReceiverSettings::default();
+    asked.set("schemes", "none".into()).unwrap();
+    let verifier = Verifier::compile(&row, &asked).unwrap();
+    assert!(verifier.warnings().contains(&Warning::NotVerified { scheme: "none".to_owned() }));
+    assert!(matches!(verifier.admit(post(HeaderMap::new(), ""), Timestamp::UNIX_EPOCH), Admission::Event(_)));
+}
+
+#[test]
+fn warnings_tell_what_is_weak() {
+    let verifier = compile("github", &settings("hunter2\n")).unwrap();
+    assert_eq!(
+        verifier.warnings(),
+        [Warning::ReplayUnprotected, Warning::SecretHasSpace, Warning::ShortSecret { bytes: 8 }]
+    );
+    assert_eq!(compile("stripe", &settings("whsec_of_some_length")).unwrap().warnings(), []);
+}
+
+#[test]
+fn credentials_are_masked_whatever_scheme_is_accepted() {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-webhook-token", "a secret of some length".parse().unwrap());
+    let verifier = compile("generic-token", &settings("a secret of some length")).unwrap();
+    let Admission::Event(verified) = verifier.admit(post(headers, "{}"), Timestamp::UNIX_EPOCH) else {
+        panic!("refused");
+    };
+    let delivery = verified.delivery();
+    let masked = mask(verified.masks(), &delivery.headers, delivery.query(), &delivery.body);
+    assert_eq!(masked.headers["x-webhook-token"], MASKED);
+    assert_eq!(masked.masked, ["header:x-webhook-token"]);
+}
+
+#[test]
+fn repeated_signature_headers_are_malformed() {
+    let mut headers = HeaderMap::new();
+    headers.append("x-hub-signature-256", "sha256=00".parse().unwrap());
+    headers.append("x-hub-signature-256", "sha256=00".parse().unwrap());
+    let verifier = compile("github", &settings("a secret of some length")).unwrap();
+    match verifier.admit(post(headers, "{}"), Timestamp::UNIX_EPOCH) {
+        Admission::Refused(refusal) => assert_eq!(refusal.reason, Reason::SignatureMalformed),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_secret_is_tried() {
+    let one = compile("github", &settings("the new secret, not used yet")).unwrap();
+    let request = compile("github", &settings("the old secret, used still"))
+        .unwrap()
+        .sign(Some("push"), None, "https://h.example/x", Timestamp::UNIX_EPOCH, "d")
+        .unwrap();
+    let body = std::str::from_utf8(&request.body).unwrap().to_owned();
+    let delivery = || post(request.headers.clone(), &body);
+    assert!(matches!(one.admit(delivery(), Timestamp::UNIX_EPOCH), Admission::Refused(_)));
+    let mut both = settings("the new secret, not used yet");
+    both.secrets.push("the old secret, used still".into());
+    let both = compile("github", &both).unwrap();
+    assert!(matches!(both.admit(delivery(), Timestamp::UNIX_EPOCH), Admission::Event(_)));
+}
+
+#[test]
+fn a_receiver_may_widen_the_tolerance() {
+    let mut settings = settings("whsec_of_some_length");
+    let old = compile("stripe", &settings)
+        .unwrap()
+        .sign(None, None, "https://h.example/x", Timestamp::UNIX_EPOCH, "d")
+        .unwrap();
+    let body = std::str::from_utf8(&old.body).unwrap().to_owned();
+    let now = Timestamp::from_second(3600).unwrap();
+    settings.set("tolerance", "1h".into()).unwrap();
+    let admission = compile("stripe", &settings).unwrap().admit(post(old.headers, &body), now);
+    assert!(matches!(admission, Admission::Event(_)));
+}
