@@ -1,0 +1,163 @@
+//! The command line. Every flag has a variable `SLUICED_<FLAG>`, and every flag of `serve` a key in
+//! the configuration file; flags win over the environment, that over the file, that over defaults.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::source::Source;
+use crate::log::{Format, Level};
+use crate::units::HumanDuration;
+
+/// A queue-forwarding ingress daemon for webhooks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sluiced",
+    version,
+    about = "A queue-forwarding ingress daemon for webhooks: verified, acknowledged when durable, worked off out of band.",
+    before_help = "\
+Examples:
+  GITHUB_SECRET=… sluiced serve --receiver github=env:GITHUB_SECRET
+  sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET
+  sluiced work --print
+  sluiced check --config sluiced.toml",
+    after_help = "\
+Exit codes: 0 done, 1 failed while running, 2 usage, 78 configuration, 130/143 forced out."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    #[command(before_help = "\
+Examples:
+  sluiced serve --receiver github=env:GITHUB_SECRET
+  sluiced serve --receiver stripe/eu=file:/run/secrets/stripe-eu --receiver slack=env:SLACK_SIGNING_SECRET
+  sluiced serve --config /etc/sluiced.toml --log-format json")]
+    Serve(ServeFlags),
+    /// Consume the queue
+    #[command(before_help = "\
+Examples:
+  sluiced work --print                              one message a line, for ever
+  sluiced work --print --exit-when-empty | jq .data
+  sluiced work --print --limit 1 --data-dir /var/lib/sluiced")]
+    Work(WorkFlags),
+    /// Sign a webhook as the provider would and post it
+    #[command(before_help = "\
+Examples:
+  sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET
+  sluiced send stripe/eu invoice.paid --to http://127.0.0.1:8080 --secret file:stripe-eu --data invoice.json
+  sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET --count 1000")]
+    Send(SendFlags),
+    /// Validate the configuration and print where each value came from
+    #[command(before_help = "\
+Examples:
+  sluiced check --config /etc/sluiced.toml
+  sluiced check --receiver github=env:GITHUB_SECRET")]
+    Check(ServeFlags),
+}
+
+/// The flags that say which queue; for `serve`, `check` and `work`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Queue")]
+pub struct QueueFlags {
+    /// Configuration file, TOML
+    #[arg(long, env = "SLUICED_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where webhooks are queued; this build has: embedded [default: embedded]
+    #[arg(long, env = "SLUICED_QUEUE", value_name = "BACKEND")]
+    pub queue: Option<String>,
+    /// The queue's name [default: webhooks]
+    #[arg(long, env = "SLUICED_QUEUE_NAME", value_name = "NAME")]
+    pub queue_name: Option<String>,
+    /// Where the daemon keeps its files [default: ./sluiced-data]
+    #[arg(long, env = "SLUICED_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<String>,
+}
+
+/// The flags of `serve` and `check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeFlags {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queue: QueueFlags,
+    /// Where webhooks come in [default: 127.0.0.1:8080]
+    #[arg(long, env = "SLUICED_LISTEN", value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where /livez and /readyz are served, or `off` [default: 127.0.0.1:8081]
+    #[arg(long, env = "SLUICED_OPS_LISTEN", value_name = "ADDR|off")]
+    pub ops_listen: Option<String>,
+    /// The base URL that senders know, for the URLs to paste at providers and for those that sign URLs
+    #[arg(long, env = "SLUICED_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// A receiver and its secret (env:NAME, file:PATH or text:VALUE); repeat it for one receiver to
+    /// give it several valid secrets. In the environment: SLUICED_RECEIVER_<NAME>[__<ID>]
+    #[arg(long, value_name = "NAME[/ID]=SOURCE")]
+    pub receiver: Vec<String>,
+    /// What a receiver's scheme needs besides, e.g. generic-hmac.header=text:X-Signature
+    #[arg(long, env = "SLUICED_RECEIVER_SET", value_delimiter = '\n', value_name = "NAME[/ID].KEY=SOURCE")]
+    pub receiver_set: Vec<String>,
+    /// On SIGTERM, keep accepting for so long while not ready [default: 0s]
+    #[arg(long, env = "SLUICED_DRAIN_DELAY", value_name = "TIME")]
+    pub drain_delay: Option<HumanDuration>,
+    /// On SIGTERM, how long what is in flight may take [default: 25s]
+    #[arg(long, env = "SLUICED_DRAIN_TIMEOUT", value_name = "TIME")]
+    pub drain_timeout: Option<HumanDuration>,
+    /// How log lines look; auto is JSON unless stdout is a terminal [default: auto]
+    #[arg(long, env = "SLUICED_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    pub log_format: Option<Format>,
+    /// The least grave lines that are written [default: info]
+    #[arg(long, env = "SLUICED_LOG_LEVEL", value_enum, value_name = "LEVEL")]
+    pub log_level: Option<Level>,
+}
+
+/// The flags of `work`.
+#[derive(Clone, Debug, Args)]
+pub struct WorkFlags {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queue: QueueFlags,
+    /// Write one message per line to stdout, as JSON with the body's exact bytes in bodyBase64;
+    /// a message is acknowledged once its line is written
+    #[arg(long, required = true)]
+    pub print: bool,
+    /// End after so many messages
+    #[arg(long, env = "SLUICED_LIMIT", value_name = "N")]
+    pub limit: Option<u64>,
+    /// End when nothing visible, leased or delayed is left
+    #[arg(long)]
+    pub exit_when_empty: bool,
+}
+
+/// The flags of `send`.
+#[derive(Clone, Debug, Args)]
+pub struct SendFlags {
+    /// The receiver: a provider's name, and an id where the receiver has one
+    #[arg(value_name = "RECEIVER[/ID]")]
+    pub receiver: String,
+    /// The event's name
+    pub event: Option<String>,
+    /// The daemon's base URL, or a receiver's whole URL
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// The secret: env:NAME, file:PATH or text:VALUE
+    #[arg(long, value_name = "SOURCE")]
+    pub secret: Source,
+    /// The body, from a file or from stdin [default: a small sample]
+    #[arg(long, value_name = "FILE|-")]
+    pub data: Option<String>,
+    /// A header besides, or instead of one that would be sent
+    #[arg(long = "header", value_name = "K:V")]
+    pub headers: Vec<String>,
+    /// What the scheme needs besides the secret
+    #[arg(long = "set", value_name = "KEY=SOURCE")]
+    pub set: Vec<String>,
+    /// How many to send, each with a delivery id of its own
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub count: u64,
+}

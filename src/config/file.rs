@@ -1,0 +1,241 @@
+//! The configuration file as TOML has it: every key optional, unknown ones refused with the nearest
+//! known one, line and column.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::ConfigError;
+use super::source::Source;
+use crate::bounds::CONFIG_BYTES_MAX;
+use crate::log::{Format, Level};
+use crate::units::{ByteSize, HumanDuration};
+
+/// A value and where in the file it stands.
+pub type At<T> = Option<Spanned<T>>;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub(super) listen: At<String>,
+    pub(super) ops_listen: At<String>,
+    pub(super) public_url: At<String>,
+    pub(super) base_path: At<String>,
+    pub(super) data_dir: At<String>,
+    pub(super) drain_delay: At<HumanDuration>,
+    pub(super) drain_timeout: At<HumanDuration>,
+    #[serde(default)]
+    pub(super) queue: Queue,
+    #[serde(default)]
+    pub(super) receivers: Vec<Spanned<Receiver>>,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) log: Log,
+}
+
+/// `[queue]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Queue {
+    pub(super) backend: At<String>,
+    pub(super) name: At<String>,
+    #[serde(default)]
+    pub(super) embedded: EmbeddedQueue,
+}
+
+/// `[queue.embedded]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmbeddedQueue {
+    pub(super) max: At<ByteSize>,
+    pub(super) message_max: At<ByteSize>,
+}
+
+/// `[[receivers]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Receiver {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) secret: OneOrMany<Source>,
+    #[serde(default)]
+    pub(super) set: BTreeMap<String, Setting>,
+    pub(super) path: Option<String>,
+    pub(super) body_max: Option<ByteSize>,
+    pub(super) tolerance: Option<HumanDuration>,
+    pub(super) raw_body: Option<bool>,
+    pub(super) mask: Option<bool>,
+}
+
+/// What a scheme needs besides secrets: a plain value, or where it comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Setting {
+    Plain(String),
+    From(Source),
+}
+
+/// One, or a list.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a secret is one of { env = \"NAME\" }, { file = \"PATH\" }, { text = \"VALUE\" }, or a list of them"
+)]
+pub(super) enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl<T> OneOrMany<T> {
+    pub(super) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// `[limits]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) body_max: At<ByteSize>,
+    pub(super) body_timeout: At<HumanDuration>,
+    pub(super) body_rate_min: At<ByteSize>,
+    pub(super) body_memory_max: At<ByteSize>,
+    pub(super) headers_max: At<u64>,
+    pub(super) headers_bytes_max: At<ByteSize>,
+    pub(super) header_timeout: At<HumanDuration>,
+    pub(super) idle_timeout: At<HumanDuration>,
+    pub(super) connections_max: At<u64>,
+    pub(super) in_flight_max: At<u64>,
+}
+
+/// `[log]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) format: At<Format>,
+    pub(super) level: At<Level>,
+}
+
+/// A file that was read, for line numbers.
+pub struct Text {
+    path: PathBuf,
+    text: String,
+}
+
+impl Text {
+    /// Line and column of a byte, both from 1.
+    pub fn position(&self, byte: usize) -> (usize, usize) {
+        let before = &self.text.as_bytes()[..byte.min(self.text.len())];
+        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
+        (line, column)
+    }
+
+    /// `file:line` of a byte.
+    pub fn place(&self, byte: usize) -> String {
+        format!("{}:{}", self.path.display(), self.position(byte).0)
+    }
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// Names the file, line and column, and for an unknown key the nearest known one.
+pub fn read(path: &Path) -> Result<(File, Text), ConfigError> {
+    let cant = |e: String| ConfigError(format!("{}: {e}", path.display()));
+    let length = std::fs::metadata(path).map_err(|e| cant(format!("can't be read: {e}")))?.len();
+    if length > CONFIG_BYTES_MAX {
+        return Err(cant(format!("has {length} bytes; a configuration has {CONFIG_BYTES_MAX} at most")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| cant(format!("can't be read: {e}")))?;
+    let text = Text { path: path.to_owned(), text };
+    match toml::from_str(&text.text) {
+        Ok(file) => Ok((file, text)),
+        Err(error) => {
+            let (line, column) = error.span().map_or((1, 1), |span| text.position(span.start));
+            let what = explain(error.message());
+            Err(ConfigError(format!("{}:{line}:{column}: {what}", text.path.display())))
+        }
+    }
+}
+
+/// serde names every key that it knows; a person wants the nearest.
+fn explain(message: &str) -> String {
+    let Some(rest) = message.strip_prefix("unknown field ") else { return message.to_owned() };
+    let mut names = rest.split('`').skip(1).step_by(2);
+    let unknown = names.next().unwrap_or_default();
+    match nearest(unknown, names) {
+        Some(known) => format!("unknown key `{unknown}`; did you mean `{known}`?"),
+        None => format!("unknown key `{unknown}`"),
+    }
+}
+
+/// The known name that takes the fewest edits to reach.
+pub fn nearest<'n>(unknown: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    known.min_by_key(|name| edits(&unknown.to_lowercase(), &name.to_lowercase()))
+}
+
+/// Levenshtein's distance.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.toml");
+        std::fs::write(&path, text).unwrap();
+        let error = read(&path).err().expect("an error").0;
+        error.replace(&path.display().to_string(), "s.toml")
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_place_and_the_nearest() {
+        assert_eq!(error("\n lisen = \"x\""), "s.toml:2:2: unknown key `lisen`; did you mean `listen`?");
+        assert_eq!(
+            error("[[receivers]]\nname = \"github\"\nsecrte = { env = \"A\" }"),
+            "s.toml:3:1: unknown key `secrte`; did you mean `secret`?"
+        );
+        assert_eq!(
+            error("[limits]\nbody_mx = \"1MiB\""),
+            "s.toml:2:1: unknown key `body_mx`; did you mean `body_max`?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_place_and_the_way_out() {
+        assert!(error("drain_delay = \"soon\"").starts_with("s.toml:1:15: `soon` is not a duration"));
+        assert!(error("a = ").starts_with("s.toml:1:"));
+        let plain = error("[[receivers]]\nname = \"github\"\nsecret = \"hunter2\"");
+        assert!(plain.contains("{ env = \"NAME\" }") && !plain.contains("hunter2"), "{plain}");
+    }
+}

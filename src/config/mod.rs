@@ -1,0 +1,95 @@
+//! The configuration, resolved: flags over environment over file over defaults, each value with
+//! where it came from.
+//!
+//! * [`file`]: the TOML file.
+//! * [`source`]: where secrets come from.
+//! * [`receivers`]: which receivers there are, from all three places.
+//! * [`resolve`]: puts them together.
+
+pub mod file;
+pub mod receivers;
+pub mod resolve;
+pub mod source;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::log::{Format, Level};
+pub use receivers::ReceiverConfig;
+pub use resolve::{Shown, resolve, resolve_queue};
+
+/// What is wrong with the configuration and how to mend it. Exit code 78.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Everything that `serve` needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// Where webhooks come in.
+    pub listen: String,
+    /// Where `/livez` and `/readyz` are served.
+    pub ops_listen: Option<String>,
+    /// The base URL that senders know, without a slash at its end.
+    pub public_url: Option<String>,
+    /// The path under which receivers stand: starts with a slash and doesn't end with one.
+    pub base_path: String,
+    /// The queue.
+    pub queue: QueueConfig,
+    /// The receivers.
+    pub receivers: Vec<ReceiverConfig>,
+    /// How long accepting goes on after SIGTERM.
+    pub drain_delay: Duration,
+    /// How long what is in flight may take after that.
+    pub drain_timeout: Duration,
+    /// Bounds that an operator may change.
+    pub limits: Limits,
+    /// How log lines look.
+    pub log_format: Format,
+    /// Which log lines are written.
+    pub log_level: Level,
+    /// Every value with where it came from.
+    pub shown: Vec<Shown>,
+    /// What works and should be looked at all the same.
+    pub warnings: Vec<String>,
+}
+
+/// Which queue; all that `work` needs to know.
+#[derive(Clone, Debug)]
+pub struct QueueConfig {
+    /// The backend's name.
+    pub backend: String,
+    /// The queue's name.
+    pub name: String,
+    /// Where the daemon keeps its files.
+    pub data_dir: PathBuf,
+    /// Bytes that the embedded queue may hold.
+    pub embedded_bytes_max: u64,
+    /// Bytes of one message in the embedded queue.
+    pub embedded_message_bytes_max: u64,
+}
+
+/// Bounds that an operator may change; reasons are in [`crate::bounds`].
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a body, where the receiver says nothing else.
+    pub body_bytes_max: u64,
+    /// Time for a body.
+    pub body_timeout: Duration,
+    /// The slowest that a body may come.
+    pub body_rate_min_bytes_per_s: u64,
+    /// Bytes of bodies in memory.
+    pub body_memory_bytes_max: u64,
+    /// Headers of a request.
+    pub headers_max: u64,
+    /// Bytes of a request's headers.
+    pub headers_bytes_max: u64,
+    /// Time for the headers.
+    pub header_timeout: Duration,
+    /// Time for a keep-alive connection without a request.
+    pub idle_timeout: Duration,
+    /// Open connections.
+    pub connections_max: u64,
+    /// Webhooks between the end of their body and their answer.
+    pub in_flight_max: u64,
+}

@@ -1,0 +1,367 @@
+//! Which receivers there are: from the file, from `SLUICED_RECEIVER_…` variables, from flags.
+//!
+//! One endpoint (a name and an id) may be named in several places. Its secrets then come from the
+//! place of the highest precedence alone, so that a secret taken out there is really out; its other
+//! keys add up.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use toml::Spanned;
+use zeroize::Zeroizing;
+
+use super::ConfigError;
+use super::file::{self, Setting, Text};
+use super::source::Source;
+use crate::catalog;
+
+const VARIABLE_PREFIX: &str = "SLUICED_RECEIVER_";
+/// The variable of `--receiver-set`; no provider may be called `set`.
+const SET_VARIABLE: &str = "SLUICED_RECEIVER_SET";
+
+/// One receiver as configured, its secrets read.
+#[derive(Debug)]
+pub struct ReceiverConfig {
+    /// As configured, in lower case; a catalogue row's name or alias.
+    pub name: String,
+    /// The id as configured; empty without one.
+    pub id: String,
+    /// Any of them is valid.
+    pub secrets: Vec<Zeroizing<Vec<u8>>>,
+    /// What the scheme needs besides.
+    pub settings: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    /// A path of its own, besides the one under `base_path`.
+    pub path: Option<String>,
+    /// Bytes of a body.
+    pub body_bytes_max: Option<u64>,
+    /// How far a signed timestamp may be off.
+    pub tolerance: Option<std::time::Duration>,
+    /// Adds the exact bytes to every message.
+    pub raw_body: bool,
+    /// Replaces credentials in messages.
+    pub mask: bool,
+    /// Where it was configured, for errors.
+    pub origin: String,
+}
+
+impl ReceiverConfig {
+    /// `name` or `name/id`.
+    pub fn label(&self) -> String {
+        label(&self.name, &self.id)
+    }
+}
+
+/// `name` or `name/id`.
+fn label(name: &str, id: &str) -> String {
+    if id.is_empty() { name.to_owned() } else { format!("{name}/{id}") }
+}
+
+/// Whether a variable configures a receiver.
+pub fn is_receiver_variable(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    upper.starts_with(VARIABLE_PREFIX) && upper != SET_VARIABLE
+}
+
+/// Collects the receivers from all places and reads their secrets.
+///
+/// # Errors
+/// Names the place of what can't be used, and the way out.
+pub(super) fn collect(
+    file: Vec<Spanned<file::Receiver>>,
+    text: Option<&Text>,
+    flags: &[String],
+    sets: &[String],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<ReceiverConfig>, ConfigError> {
+    let mut drafts = Drafts::default();
+    for receiver in file {
+        let origin = text.map_or_else(String::new, |text| text.place(receiver.span().start));
+        drafts.add_from_file(receiver.into_inner(), origin)?;
+    }
+    drafts.add_from_environment()?;
+    for flag in flags {
+        drafts.add_from_flag(flag)?;
+    }
+    for set in sets {
+        drafts.set_from_flag(set)?;
+    }
+    drafts.0.into_iter().map(|draft| draft.read(warnings)).collect()
+}
+
+/// Where a draft's secrets come from, with the precedence of the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    File,
+    Environment,
+    Flag,
+}
+
+/// A receiver whose secrets have not been read.
+#[derive(Debug)]
+struct Draft {
+    name: String,
+    id: String,
+    place: Place,
+    secrets: Vec<SecretFrom>,
+    settings: BTreeMap<String, Setting>,
+    path: Option<String>,
+    body_bytes_max: Option<u64>,
+    tolerance: Option<std::time::Duration>,
+    raw_body: bool,
+    mask: bool,
+    origin: String,
+}
+
+#[derive(Debug)]
+enum SecretFrom {
+    Source(Source),
+    /// A variable that holds secrets literally, one a line.
+    Lines(String),
+}
+
+#[derive(Default)]
+struct Drafts(Vec<Draft>);
+
+impl Drafts {
+    fn find(&mut self, name: &str, id: &str) -> Option<&mut Draft> {
+        self.0.iter_mut().find(|d| d.name == name && d.id.eq_ignore_ascii_case(id))
+    }
+
+    fn add_from_file(&mut self, receiver: file::Receiver, origin: String) -> Result<(), ConfigError> {
+        let name = known_name(&receiver.name, &origin)?;
+        checked_id(&receiver.id, &origin)?;
+        if let Some(first) = self.find(&name, &receiver.id) {
+            return Err(ConfigError(format!(
+                "{origin}: the receiver {} stands at {} already; give one of them another id, or put both secrets into one list",
+                label(&name, &receiver.id),
+                first.origin
+            )));
+        }
+        self.0.push(Draft {
+            name,
+            id: receiver.id,
+            place: Place::File,
+            secrets: receiver.secret.into_vec().into_iter().map(SecretFrom::Source).collect(),
+            settings: receiver.set,
+            path: receiver.path,
+            body_bytes_max: receiver.body_max.map(|size| size.0),
+            tolerance: receiver.tolerance.map(|time| time.0),
+            raw_body: receiver.raw_body.unwrap_or(false),
+            mask: receiver.mask.unwrap_or(true),
+            origin,
+        });
+        Ok(())
+    }
+
+    fn add_from_environment(&mut self) -> Result<(), ConfigError> {
+        let mut seen: BTreeMap<String, String> = BTreeMap::new();
+        let mut variables: Vec<String> =
+            std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        variables.sort();
+        for variable in variables.into_iter().filter(|name| is_receiver_variable(name)) {
+            let rest = variable[VARIABLE_PREFIX.len()..].to_ascii_lowercase();
+            if let Some(first) = seen.insert(rest.clone(), variable.clone()) {
+                return Err(ConfigError(format!(
+                    "{first} and {variable} name the same receiver; keep one of them"
+                )));
+            }
+            let (name, id) = rest.split_once("__").unwrap_or((&rest, ""));
+            let (name, id) = self.meant(&variable, name, id)?;
+            let secrets = vec![SecretFrom::Lines(variable.clone())];
+            self.put_secrets(Place::Environment, name, id, secrets, variable)?;
+        }
+        Ok(())
+    }
+
+    /// Which receiver a variable means, in which `-` is written `_` and case is lost.
+    fn meant(&self, variable: &str, name: &str, id: &str) -> Result<(String, String), ConfigError> {
+        let written = |text: &str| text.to_lowercase().replace('-', "_");
+        let names: Vec<&str> = catalog::names_and_aliases().filter(|known| written(known) == name).collect();
+        let name = match names.as_slice() {
+            [one] => (*one).to_owned(),
+            [] => return Err(unknown_provider(name, variable)),
+            many => {
+                return Err(ConfigError(format!(
+                    "{variable} may mean {}; use --receiver or the file",
+                    many.join(" or ")
+                )));
+            }
+        };
+        let ids: Vec<&str> =
+            self.0.iter().filter(|d| d.name == name && written(&d.id) == id).map(|d| d.id.as_str()).collect();
+        match ids.as_slice() {
+            [] => Ok((name, id.to_owned())),
+            [one] => Ok((name, (*one).to_owned())),
+            many => Err(ConfigError(format!(
+                "{variable} may mean the id {}; use --receiver or the file",
+                many.join(" or ")
+            ))),
+        }
+    }
+
+    fn add_from_flag(&mut self, flag: &str) -> Result<(), ConfigError> {
+        let (endpoint, source) = flag.split_once('=').ok_or_else(|| {
+            ConfigError("--receiver: write NAME[/ID]=SOURCE, e.g. github=env:GITHUB_SECRET".into())
+        })?;
+        let origin = format!("--receiver {endpoint}");
+        let source: Source = source.parse().map_err(|e| ConfigError(format!("{origin}: {e}")))?;
+        let (name, id) = endpoint.split_once('/').unwrap_or((endpoint, ""));
+        let name = known_name(name, &origin)?;
+        checked_id(id, &origin)?;
+        self.put_secrets(Place::Flag, name, id.to_owned(), vec![SecretFrom::Source(source)], origin)
+    }
+
+    /// Adds secrets of one place: they join those of the same place and replace those of a lower one.
+    fn put_secrets(
+        &mut self,
+        place: Place,
+        name: String,
+        id: String,
+        secrets: Vec<SecretFrom>,
+        origin: String,
+    ) -> Result<(), ConfigError> {
+        match self.find(&name, &id) {
+            Some(draft) if draft.place == place => draft.secrets.extend(secrets),
+            Some(draft) => {
+                draft.secrets = secrets;
+                draft.place = place;
+            }
+            None => self.0.push(Draft {
+                name,
+                id,
+                place,
+                secrets,
+                settings: BTreeMap::new(),
+                path: None,
+                body_bytes_max: None,
+                tolerance: None,
+                raw_body: false,
+                mask: true,
+                origin,
+            }),
+        }
+        Ok(())
+    }
+
+    fn set_from_flag(&mut self, flag: &str) -> Result<(), ConfigError> {
+        let wrong = || {
+            ConfigError(
+                "--receiver-set: write NAME[/ID].KEY=SOURCE, e.g. generic-hmac.header=text:X-Signature"
+                    .into(),
+            )
+        };
+        if flag.trim().is_empty() {
+            return Ok(());
+        }
+        let (left, source) = flag.split_once('=').ok_or_else(wrong)?;
+        let (endpoint, key) = left.rsplit_once('.').ok_or_else(wrong)?;
+        let origin = format!("--receiver-set {left}");
+        let source: Source = source.parse().map_err(|e| ConfigError(format!("{origin}: {e}")))?;
+        let (name, id) = endpoint.split_once('/').unwrap_or((endpoint, ""));
+        let name = name.to_lowercase();
+        let draft = self.find(&name, id).ok_or_else(|| {
+            ConfigError(format!(
+                "{origin}: there is no receiver {}; add --receiver {endpoint}=SOURCE",
+                label(&name, id)
+            ))
+        })?;
+        draft.settings.insert(key.to_owned(), Setting::From(source));
+        Ok(())
+    }
+}
+
+impl Draft {
+    fn read(self, warnings: &mut Vec<String>) -> Result<ReceiverConfig, ConfigError> {
+        let label = label(&self.name, &self.id);
+        let wrong =
+            |what: &str, e: String| ConfigError(format!("{}: {what} of receiver {label}: {e}", self.origin));
+        let mut secrets = Vec::new();
+        for from in &self.secrets {
+            secrets.extend(from.read(&label, warnings).map_err(|e| wrong("the secret", e))?);
+        }
+        let mut settings = BTreeMap::new();
+        for (key, setting) in &self.settings {
+            let value = match setting {
+                Setting::Plain(text) => Zeroizing::new(text.clone().into_bytes()),
+                Setting::From(Source::Text(text)) => Zeroizing::new(text.as_bytes().to_vec()),
+                Setting::From(source) => source.read().map_err(|e| wrong(key, e))?,
+            };
+            settings.insert(key.clone(), value);
+        }
+        let path = self.path.map(|path| checked_path(path, &self.origin)).transpose()?;
+        Ok(ReceiverConfig {
+            name: self.name,
+            id: self.id,
+            secrets,
+            settings,
+            path,
+            body_bytes_max: self.body_bytes_max,
+            tolerance: self.tolerance,
+            raw_body: self.raw_body,
+            mask: self.mask,
+            origin: self.origin,
+        })
+    }
+}
+
+impl SecretFrom {
+    fn read(&self, label: &str, warnings: &mut Vec<String>) -> Result<Vec<Zeroizing<Vec<u8>>>, String> {
+        match self {
+            Self::Source(source) => {
+                if matches!(source, Source::Text(_)) {
+                    warnings.push(format!(
+                        "the secret of receiver {label} stands in plain text in the configuration or the process list; use env: or file:"
+                    ));
+                }
+                Ok(vec![source.read()?])
+            }
+            Self::Lines(variable) => {
+                let value = Source::Env(variable.clone()).read()?;
+                let lines: Vec<_> = value
+                    .split(|b| *b == b'\n')
+                    .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+                    .filter(|line| !line.is_empty())
+                    .map(|line| Zeroizing::new(line.to_vec()))
+                    .collect();
+                if lines.is_empty() {
+                    Err(format!("the variable {variable} holds no secret"))
+                } else {
+                    Ok(lines)
+                }
+            }
+        }
+    }
+}
+
+/// The name in lower case, if the catalogue has it.
+fn known_name(name: &str, origin: &str) -> Result<String, ConfigError> {
+    let lower = name.trim().to_lowercase();
+    if catalog::find(&lower).is_some() { Ok(lower) } else { Err(unknown_provider(&lower, origin)) }
+}
+
+fn unknown_provider(name: &str, origin: &str) -> ConfigError {
+    let nearest = file::nearest(name, catalog::names_and_aliases()).unwrap_or_default();
+    ConfigError(format!("{origin}: there is no provider `{name}`; did you mean `{nearest}`?"))
+}
+
+/// An id must be a path segment that any sender can write.
+fn checked_id(id: &str, origin: &str) -> Result<(), ConfigError> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
+    if id.chars().all(plain) && !matches!(id, "." | "..") && id.len() <= 200 {
+        return Ok(());
+    }
+    Err(ConfigError(format!("{origin}: `{id}` can't be an id; use letters, digits, `-`, `_`, `.` and `~`")))
+}
+
+fn checked_path(path: String, origin: &str) -> Result<String, ConfigError> {
+    let plain = path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'%' | b'?' | b'#'));
+    if plain && path.starts_with('/') && path.len() > 1 {
+        return Ok(path);
+    }
+    Err(ConfigError(format!("{origin}: `{path}` can't be a receiver's path; write /hooks/github")))
+}
+
+/// The data directory's default is relative to where the daemon was started; this is for messages.
+pub fn absolute(path: &std::path::Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,295 @@
+//! Puts flags, environment, file and defaults together.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::file::{self, At, File, Text};
+use super::{Config, ConfigError, Limits, QueueConfig, receivers};
+use crate::bounds;
+use crate::cli::{QueueFlags, ServeFlags};
+use crate::log::{Format, Level};
+use crate::units::{ByteSize, HumanDuration};
+
+/// One value and where it came from, for `check`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The key as in the file.
+    pub key: &'static str,
+    /// The value.
+    pub value: String,
+    /// `--flag`, a variable's name, `file:line`, or `default`.
+    pub origin: String,
+}
+
+/// Resolves all that `serve` needs. `matches` are those of the command that the flags belong to.
+///
+/// # Errors
+/// Names the place of the first value that can't be used, and the way out.
+pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, ConfigError> {
+    let (file, text) = read_file(&flags.queue)?;
+    let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
+    let listen = pick.value("listen", "listen", &flags.listen, file.listen, "127.0.0.1:8080".into());
+    let ops =
+        pick.value("ops_listen", "ops_listen", &flags.ops_listen, file.ops_listen, "127.0.0.1:8081".into());
+    let public_url = pick.optional("public_url", "public_url", &flags.public_url, file.public_url);
+    let base_path = pick.file("base_path", file.base_path, "/api/webhooks/incoming".into());
+    let queue = pick.queue(&flags.queue, file.data_dir, file.queue);
+    let delay = HumanDuration(Duration::ZERO);
+    let drain_delay = pick.value("drain_delay", "drain_delay", &flags.drain_delay, file.drain_delay, delay);
+    let timeout = HumanDuration(bounds::DRAIN_TIMEOUT);
+    let drain_timeout =
+        pick.value("drain_timeout", "drain_timeout", &flags.drain_timeout, file.drain_timeout, timeout);
+    let limits = pick.limits(file.limits)?;
+    let log_format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
+    let log_level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
+    let shown = pick.shown;
+
+    let mut warnings = unknown_variables();
+    let receivers = receivers::collect(
+        file.receivers,
+        text.as_ref(),
+        &flags.receiver,
+        &flags.receiver_set,
+        &mut warnings,
+    )?;
+    check_backend(&queue)?;
+    Ok(Config {
+        listen,
+        ops_listen: (ops != "off").then_some(ops),
+        public_url: public_url.map(checked_public_url).transpose()?,
+        base_path: checked_base_path(&base_path)?,
+        queue,
+        receivers,
+        drain_delay: drain_delay.0,
+        drain_timeout: drain_timeout.0,
+        limits,
+        log_format,
+        log_level,
+        shown,
+        warnings,
+    })
+}
+
+/// Resolves which queue, for `work`.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_queue(flags: &QueueFlags, matches: &ArgMatches) -> Result<QueueConfig, ConfigError> {
+    let (file, text) = read_file(flags)?;
+    let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
+    let queue = pick.queue(flags, file.data_dir, file.queue);
+    check_backend(&queue)?;
+    Ok(queue)
+}
+
+fn read_file(flags: &QueueFlags) -> Result<(File, Option<Text>), ConfigError> {
+    match &flags.config {
+        Some(path) => file::read(path).map(|(file, text)| (file, Some(text))),
+        None => Ok((File::default(), None)),
+    }
+}
+
+/// Picks the value with the highest precedence and remembers where it came from.
+struct Picker<'a> {
+    matches: &'a ArgMatches,
+    text: Option<&'a Text>,
+    shown: Vec<Shown>,
+}
+
+impl Picker<'_> {
+    fn value<T: Clone + Display>(
+        &mut self,
+        key: &'static str,
+        flag_id: &str,
+        flag: &Option<T>,
+        file: At<T>,
+        default: T,
+    ) -> T {
+        match self.optional(key, flag_id, flag, file) {
+            Some(value) => value,
+            None => self.show(key, default, "default".into()),
+        }
+    }
+
+    fn optional<T: Clone + Display>(
+        &mut self,
+        key: &'static str,
+        flag_id: &str,
+        flag: &Option<T>,
+        file: At<T>,
+    ) -> Option<T> {
+        if let Some(value) = flag {
+            let origin = match self.matches.value_source(flag_id) {
+                Some(ValueSource::EnvVariable) => format!("SLUICED_{}", flag_id.to_uppercase()),
+                _ => format!("--{}", flag_id.replace('_', "-")),
+            };
+            return Some(self.show(key, value.clone(), origin));
+        }
+        self.in_file(key, file)
+    }
+
+    /// A value that only the file has.
+    fn file<T: Display>(&mut self, key: &'static str, file: At<T>, default: T) -> T {
+        match self.in_file(key, file) {
+            Some(value) => value,
+            None => self.show(key, default, "default".into()),
+        }
+    }
+
+    fn in_file<T: Display>(&mut self, key: &'static str, file: At<T>) -> Option<T> {
+        let file = file?;
+        let origin = self.text.map_or_else(String::new, |text| text.place(file.span().start));
+        Some(self.show(key, file.into_inner(), origin))
+    }
+
+    fn show<T: Display>(&mut self, key: &'static str, value: T, origin: String) -> T {
+        self.shown.push(Shown { key, value: value.to_string(), origin });
+        value
+    }
+
+    fn queue(&mut self, flags: &QueueFlags, data_dir: At<String>, file: file::Queue) -> QueueConfig {
+        let data_dir = self.value("data_dir", "data_dir", &flags.data_dir, data_dir, "./sluiced-data".into());
+        let embedded = file.embedded;
+        QueueConfig {
+            backend: self.value("queue.backend", "queue", &flags.queue, file.backend, "embedded".into()),
+            name: self.value("queue.name", "queue_name", &flags.queue_name, file.name, "webhooks".into()),
+            data_dir: PathBuf::from(data_dir),
+            embedded_bytes_max: self.file("queue.embedded.max", embedded.max, ByteSize(10 << 30)).0,
+            embedded_message_bytes_max: self
+                .file("queue.embedded.message_max", embedded.message_max, ByteSize(64 << 20))
+                .0,
+        }
+    }
+
+    fn limits(&mut self, file: file::Limits) -> Result<Limits, ConfigError> {
+        let size = ByteSize;
+        let time = HumanDuration;
+        let limits = Limits {
+            body_bytes_max: self.file("limits.body_max", file.body_max, size(bounds::BODY_BYTES_MAX)).0,
+            body_timeout: self.file("limits.body_timeout", file.body_timeout, time(bounds::BODY_TIMEOUT)).0,
+            body_rate_min_bytes_per_s: self
+                .file("limits.body_rate_min", file.body_rate_min, size(bounds::BODY_RATE_MIN_BYTES_PER_S))
+                .0,
+            body_memory_bytes_max: self
+                .file("limits.body_memory_max", file.body_memory_max, size(bounds::BODY_MEMORY_MAX))
+                .0,
+            headers_max: self.file("limits.headers_max", file.headers_max, bounds::HEADERS_MAX),
+            headers_bytes_max: self
+                .file("limits.headers_bytes_max", file.headers_bytes_max, size(bounds::HEADERS_BYTES_MAX))
+                .0,
+            header_timeout: self
+                .file("limits.header_timeout", file.header_timeout, time(bounds::HEADER_TIMEOUT))
+                .0,
+            idle_timeout: self.file("limits.idle_timeout", file.idle_timeout, time(bounds::IDLE_TIMEOUT)).0,
+            connections_max: self.file(
+                "limits.connections_max",
+                file.connections_max,
+                bounds::CONNECTIONS_MAX,
+            ),
+            in_flight_max: self.file("limits.in_flight_max", file.in_flight_max, bounds::IN_FLIGHT_MAX),
+        };
+        self.check_limits(&limits)?;
+        Ok(limits)
+    }
+
+    fn check_limits(&self, limits: &Limits) -> Result<(), ConfigError> {
+        let floors = [
+            ("limits.headers_bytes_max", limits.headers_bytes_max, bounds::HEADERS_BYTES_FLOOR),
+            ("limits.headers_max", limits.headers_max, 1),
+            ("limits.connections_max", limits.connections_max, 1),
+            ("limits.in_flight_max", limits.in_flight_max, 1),
+            ("limits.body_memory_max", limits.body_memory_bytes_max, 8 * bounds::SMALL_BODY_BYTES),
+            ("limits.header_timeout (in ms)", limits.header_timeout.as_millis() as u64, 1),
+            ("limits.body_timeout (in ms)", limits.body_timeout.as_millis() as u64, 1),
+            ("limits.idle_timeout (in ms)", limits.idle_timeout.as_millis() as u64, 1),
+        ];
+        match floors.iter().find(|(_, value, floor)| value < floor) {
+            Some((key, value, floor)) => {
+                let origin = self.shown.iter().find(|s| key.starts_with(s.key)).map_or("", |s| &s.origin);
+                Err(ConfigError(format!("{origin}: {key} is {value}; it must be {floor} at least")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_backend(queue: &QueueConfig) -> Result<(), ConfigError> {
+    if !crate::backend::NAMES.contains(&queue.backend.as_str()) {
+        return Err(ConfigError(format!(
+            "there is no queue backend `{}` in this build; it has: {}",
+            queue.backend,
+            crate::backend::NAMES.join(", ")
+        )));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if queue.name.is_empty() || queue.name.len() > 200 || !queue.name.chars().all(plain) {
+        return Err(ConfigError(format!(
+            "`{}` can't be a queue's name; use letters, digits, `-`, `_` and `.`",
+            queue.name
+        )));
+    }
+    Ok(())
+}
+
+fn checked_public_url(url: String) -> Result<String, ConfigError> {
+    let wrong =
+        || ConfigError(format!("public_url `{url}` is not a base URL; write https://hooks.example.com"));
+    let parsed: http::Uri = url.parse().map_err(|_| wrong())?;
+    let web = matches!(parsed.scheme_str(), Some("http" | "https"));
+    if !web || parsed.authority().is_none() || parsed.query().is_some() {
+        return Err(wrong());
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn checked_base_path(path: &str) -> Result<String, ConfigError> {
+    let trimmed = path.trim_end_matches('/');
+    let plain = trimmed.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'%' | b'?' | b'#'));
+    if !plain || !(trimmed.is_empty() || trimmed.starts_with('/')) {
+        return Err(ConfigError(format!("base_path `{path}` is not a path; write /hooks")));
+    }
+    Ok(trimmed.to_owned())
+}
+
+/// Variables that look like ours and aren't: most likely spelled wrongly.
+fn unknown_variables() -> Vec<String> {
+    use clap::CommandFactory;
+    let command = crate::cli::Cli::command();
+    let known: Vec<String> = command
+        .get_subcommands()
+        .flat_map(|c| c.get_arguments())
+        .filter_map(|a| a.get_env())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    let mut unknown: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("SLUICED_") && !receivers::is_receiver_variable(name))
+        .filter(|name| !known.contains(name))
+        .collect();
+    unknown.sort();
+    let hint = |name: &String| {
+        let nearest = file::nearest(name, known.iter().map(String::as_str)).unwrap_or_default();
+        format!("the variable {name} means nothing to sluiced; did you mean {nearest}?")
+    };
+    unknown.iter().map(hint).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_paths_and_public_urls_are_checked() {
+        assert_eq!(checked_base_path("/hooks/").unwrap(), "/hooks");
+        assert_eq!(checked_base_path("/").unwrap(), "");
+        assert!(checked_base_path("hooks").is_err() && checked_base_path("/a b").is_err());
+        assert_eq!(checked_public_url("https://h.example/".into()).unwrap(), "https://h.example");
+        for wrong in ["h.example", "ftp://h.example", "https://", "https://h.example/?a=b"] {
+            assert!(checked_public_url(wrong.into()).is_err(), "{wrong}");
+        }
+    }
+}
