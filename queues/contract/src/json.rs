@@ -20,7 +20,7 @@ pub const VERSION: u32 = 1;
 impl WebHookQueueContext {
     /// The message as it goes into the queue.
     pub fn encode(&self) -> Bytes {
-        let mut out = Writer(Vec::with_capacity(self.encoded_bytes_guess()));
+        let mut out = Writer(Vec::with_capacity(self.encoded_bytes_estimate()));
         out.raw("{\"receiver\":").string(&self.receiver);
         out.raw(",\"id\":").string(&self.id);
         out.raw(",\"actions\":").strings(&self.actions);
@@ -70,8 +70,8 @@ impl WebHookQueueContext {
         })
     }
 
-    /// A little more than the encoded length, so that the buffer grows at most once.
-    fn encoded_bytes_guess(&self) -> usize {
+    /// About the encoded length in bytes, rather more than less.
+    pub fn encoded_bytes_estimate(&self) -> usize {
         let headers: usize = self
             .request
             .headers
