@@ -95,3 +95,18 @@ pub const CONFIG_BYTES_MAX: u64 = 64 << 20;
 pub const OPS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections on the ops listener.
 pub const OPS_CONNECTIONS_MAX: usize = 64;
+
+/// Messages that `work --print` leases at a time.
+pub const WORK_BATCH: usize = 64;
+/// How long a worker that has died keeps its messages from others.
+pub const WORK_LEASE: Duration = Duration::from_secs(30);
+/// How long `work` waits for messages before it asks again whether it should end.
+pub const WORK_WAIT: Duration = Duration::from_millis(500);
+/// What a write that is under way may still take when `work` is told to stop.
+pub const WORK_STOP_GRACE: Duration = Duration::from_secs(2);
+/// Pause before a queue that isn't there is looked for again.
+pub const WORK_RETRY: Duration = Duration::from_millis(500);
+/// One request of `send`, answer included.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// What `send` shows of an answer.
+pub const SEND_REPLY_BYTES_MAX: usize = 64 << 10;

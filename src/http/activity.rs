@@ -1,0 +1,135 @@
+//! What a connection is doing, and until when it may go on doing it.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+use std::time::Duration;
+
+use crate::bounds::DRAIN_IDLE;
+
+/// The times that a connection is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From the first byte of a request to the end of its headers; also before the first one.
+    pub header: Duration,
+    /// Without a request.
+    pub idle: Duration,
+}
+
+/// A connection's state, shared by its socket, its requests, and the task that watches the clock.
+#[derive(Debug)]
+pub struct Activity {
+    patience: Patience,
+    doing: Mutex<Doing>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    /// Headers are awaited; `begun` once a byte of them came.
+    Headers { since: Instant, begun: bool },
+    /// So many requests are being answered; the body has a clock of its own.
+    Requests(u32),
+    /// The last request was answered.
+    Idle { since: Instant },
+}
+
+impl Activity {
+    /// A connection just accepted.
+    pub fn new(patience: Patience) -> Arc<Self> {
+        Arc::new(Self { patience, doing: Mutex::new(Doing::Headers { since: Instant::now(), begun: false }) })
+    }
+
+    /// Bytes came in. On HTTP/1 they begin a request, if none is being answered.
+    pub fn bytes_came(&self) {
+        let mut doing = self.lock();
+        match *doing {
+            Doing::Headers { since, .. } => *doing = Doing::Headers { since, begun: true },
+            Doing::Idle { .. } => *doing = Doing::Headers { since: Instant::now(), begun: true },
+            Doing::Requests(_) => {}
+        }
+    }
+
+    /// A request's headers are complete; it lasts until the guard is dropped.
+    pub fn request(self: &Arc<Self>) -> RequestGuard {
+        let mut doing = self.lock();
+        *doing = match *doing {
+            Doing::Requests(n) => Doing::Requests(n + 1),
+            _ => Doing::Requests(1),
+        };
+        RequestGuard(self.clone())
+    }
+
+    /// Until when the connection may go on as it is; `None` while requests are being answered.
+    /// When stopping, a connection on which nothing has begun is kept for a moment only.
+    pub fn deadline(&self, stopping: Option<Instant>) -> Option<Instant> {
+        let (late, quiet) = match *self.lock() {
+            Doing::Requests(_) => return None,
+            Doing::Headers { since, begun } => (since + self.patience.header, !begun),
+            Doing::Idle { since } => (since + self.patience.idle, true),
+        };
+        let stop = stopping.filter(|_| quiet).map(|since| since + DRAIN_IDLE);
+        Some(stop.map_or(late, |stop| stop.min(late)))
+    }
+
+    /// Whether headers have begun and not ended.
+    pub fn in_headers(&self) -> bool {
+        matches!(*self.lock(), Doing::Headers { begun: true, .. })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Doing> {
+        self.doing.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// A request being answered.
+#[derive(Debug)]
+pub struct RequestGuard(Arc<Activity>);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        if let Ok(mut doing) = self.0.doing.lock() {
+            *doing = match *doing {
+                Doing::Requests(n) if n > 1 => Doing::Requests(n - 1),
+                _ => Doing::Idle { since: Instant::now() },
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { header: Duration::from_secs(10), idle: Duration::from_secs(75) };
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_runs_from_the_first_byte_of_a_request() {
+        let activity = Activity::new(PATIENCE);
+        let start = Instant::now();
+        assert_eq!(activity.deadline(None), Some(start + PATIENCE.header));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        activity.bytes_came();
+        activity.bytes_came();
+        assert_eq!(activity.deadline(None), Some(start + PATIENCE.header), "trickling buys no time");
+        let request = activity.request();
+        let other = activity.request();
+        activity.bytes_came();
+        drop(request);
+        assert_eq!(activity.deadline(None), None);
+        drop(other);
+        assert_eq!(activity.deadline(None), Some(Instant::now() + PATIENCE.idle));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        activity.bytes_came();
+        assert_eq!(activity.deadline(None), Some(Instant::now() + PATIENCE.header));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_leaves_what_has_begun_alone() {
+        let activity = Activity::new(PATIENCE);
+        let now = Instant::now();
+        assert_eq!(activity.deadline(Some(now)), Some(now + DRAIN_IDLE));
+        activity.bytes_came();
+        assert_eq!(activity.deadline(Some(now)), Some(now + PATIENCE.header));
+    }
+}

@@ -1,0 +1,302 @@
+//! One connection from its first byte to its last: HTTP/1.1, or HTTP/2 with prior knowledge.
+
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::{convert::Infallible, io};
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, server::conn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+
+use super::activity::{Activity, Patience};
+use super::reply::{HttpReply, Problem};
+use crate::app::App;
+use crate::bounds::{
+    H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, LINGER,
+    LINGER_BYTES_MAX,
+};
+use crate::pipeline;
+use crate::reason::Reason;
+
+/// What an HTTP/2 client that knows beforehand says first (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves a connection to its end.
+pub async fn serve(stream: TcpStream, client: IpAddr, app: Arc<App>) {
+    // A webhook's answer is one small packet: waiting to fill it would be all the latency there is.
+    let _ = stream.set_nodelay(true);
+    let activity =
+        Activity::new(Patience { header: app.limits.header_timeout, idle: app.limits.idle_timeout });
+    let mut socket = Socket { stream, read_ahead: Vec::new(), activity: activity.clone() };
+    match socket.speaks_h2(&app).await {
+        Ok(Some(true)) => http2(socket, client, app, activity).await,
+        Ok(Some(false)) => http1(socket, client, app, activity).await,
+        Ok(None) => end_late(socket, client, &app, &activity).await,
+        // The client went away before it said anything that could be answered.
+        Err(_) => {}
+    }
+}
+
+/// Tells a client that there are too many connections, and closes.
+pub async fn reject(mut stream: TcpStream) {
+    let reply = Problem::new(Reason::Overloaded).raw_http1();
+    let _ = timeout(LINGER, stream.write_all(&reply)).await;
+    linger(&mut stream).await;
+}
+
+async fn http1(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Activity>) {
+    let mut builder = conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // Ours is `Activity`: hyper's closes without the 408 and counts idle time as header time.
+        .header_read_timeout(None)
+        .max_headers(app.limits.headers_max as usize)
+        .max_header_size(app.limits.headers_bytes_max as usize)
+        .max_buf_size(app.limits.headers_bytes_max as usize);
+    let service = service(client, app.clone(), activity.clone());
+    let mut connection = builder.serve_connection(TokioIo::new(socket), service);
+    let end = watch(&app, &activity, |cx| connection.poll_without_shutdown(cx)).await;
+    let mut socket = connection.into_parts().io.into_inner();
+    match end {
+        End::Late => return end_late(socket, client, &app, &activity).await,
+        End::Done(Ok(())) => {}
+        End::Done(Err(error)) => report_http1(&error, client, &app, &activity),
+    }
+    linger(&mut socket).await;
+}
+
+/// Logs what hyper refused by itself: it has sent the answer, if there was anybody to send it to.
+fn report_http1(error: &hyper::Error, client: IpAddr, app: &App, activity: &Activity) {
+    if error.is_parse_too_large() {
+        app.refused_at_the_door(client, Reason::HeadersTooLarge, "headers or URL over the bound");
+    } else if error.is_parse() {
+        app.refused_at_the_door(client, Reason::RequestMalformed, &error.to_string());
+    } else if error.is_incomplete_message() && activity.in_headers() {
+        app.refused_at_the_door(
+            client,
+            Reason::RequestMalformed,
+            "the sender hung up in the middle of the headers",
+        );
+    }
+}
+
+async fn http2(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Activity>) {
+    let mut builder = conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_header_list_size(u32::try_from(app.limits.headers_bytes_max).unwrap_or(u32::MAX))
+        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(Some(H2_PING_INTERVAL))
+        .keep_alive_timeout(H2_PING_INTERVAL);
+    let service = service(client, app.clone(), activity.clone());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut end = watch(&app, &activity, |cx| connection.as_mut().poll(cx)).await;
+    if matches!(end, End::Late) {
+        // GOAWAY first, so that a request on its way is answered or known to be unseen.
+        connection.as_mut().graceful_shutdown();
+        end = timeout(LINGER, connection).await.map_or(End::Late, End::Done);
+    }
+    if let End::Done(Err(error)) = end {
+        report_http2(&error, client, &app);
+    }
+}
+
+fn report_http2(error: &hyper::Error, client: IpAddr, app: &App) {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.is::<io::Error>() {
+            return;
+        }
+        source = cause.source();
+    }
+    if !error.is_timeout() && !error.is_closed() {
+        app.refused_at_the_door(client, Reason::RequestMalformed, &error.to_string());
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<HttpReply, Infallible>> + Send>>;
+
+/// The service of one connection: each request goes down the pipeline.
+fn service(
+    client: IpAddr,
+    app: Arc<App>,
+    activity: Arc<Activity>,
+) -> impl hyper::service::Service<Request<Incoming>, Response = HttpReply, Error = Infallible, Future = Answer>
++ Unpin {
+    service_fn(move |request| {
+        let (app, guard) = (app.clone(), activity.request());
+        Box::pin(async move {
+            let reply = pipeline::receive(&app, request, client).await;
+            drop(guard);
+            Ok(reply)
+        }) as Answer
+    })
+}
+
+/// How a connection ended.
+enum End {
+    /// By itself.
+    Done(hyper::Result<()>),
+    /// Its time ran out.
+    Late,
+}
+
+/// Polls a connection until it ends or its time runs out. What it is doing changes only while it is
+/// polled, so the clock is set right after each poll.
+async fn watch(
+    app: &App,
+    activity: &Activity,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<hyper::Result<()>>,
+) -> End {
+    let mut phase = app.phase.subscribe();
+    let mut clock: Pin<Box<Sleep>> = Box::pin(sleep_until(Instant::now()));
+    loop {
+        let stopping = phase.borrow_and_update().idle_connections_end();
+        let turn = poll_fn(|cx| {
+            if let Poll::Ready(result) = poll(cx) {
+                return Poll::Ready(End::Done(result));
+            }
+            let Some(deadline) = activity.deadline(stopping) else { return Poll::Pending };
+            if clock.deadline() != deadline {
+                clock.as_mut().reset(deadline);
+            }
+            clock.as_mut().poll(cx).map(|()| End::Late)
+        });
+        tokio::select! {
+            end = turn => return end,
+            // The daemon is stopping: idle connections have less time from now on.
+            Ok(()) = phase.changed() => {}
+        }
+    }
+}
+
+/// Ends a connection whose time ran out: with 408 when a request had begun, without a word otherwise.
+async fn end_late(mut socket: Socket, client: IpAddr, app: &App, activity: &Activity) {
+    if activity.in_headers() {
+        app.refused_at_the_door(client, Reason::TooSlow, "the headers came too slowly");
+        let reply = Problem::new(Reason::TooSlow).raw_http1();
+        let _ = timeout(LINGER, socket.write_all(&reply)).await;
+    }
+    linger(&mut socket).await;
+}
+
+/// Closes so that the answer arrives: says that no more will come, then reads and throws away what the
+/// client still sends, within bounds. Closing with unread bytes would reset the connection.
+async fn linger(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let throw_away = async {
+        let mut scratch = [0; 8 << 10];
+        let mut read = 0;
+        if socket.shutdown().await.is_err() {
+            return;
+        }
+        while let Ok(n @ 1..) = socket.read(&mut scratch).await {
+            read += n as u64;
+            if read > LINGER_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    let _ = timeout(LINGER, throw_away).await;
+}
+
+/// The socket, with what was read of it ahead, and an eye on whether anything comes.
+struct Socket {
+    stream: TcpStream,
+    read_ahead: Vec<u8>,
+    activity: Arc<Activity>,
+}
+
+impl Socket {
+    /// Reads as far as it takes to tell HTTP/2 from HTTP/1; `None` when the time ran out.
+    async fn speaks_h2(&mut self, app: &App) -> io::Result<Option<bool>> {
+        let mut phase = app.phase.subscribe();
+        let mut start = [0; H2_PREFACE.len()];
+        let mut filled = 0;
+        loop {
+            let stopping = phase.borrow_and_update().idle_connections_end();
+            let deadline = self.activity.deadline(stopping).unwrap_or_else(Instant::now);
+            let read = tokio::select! {
+                read = timeout_at(deadline, self.stream.read(&mut start[filled..])) => read,
+                Ok(()) = phase.changed() => continue,
+            };
+            match read {
+                Err(_) => {
+                    self.read_ahead = start[..filled].to_vec();
+                    return Ok(None);
+                }
+                Ok(Ok(0)) => {
+                    // Half a preface and no more: HTTP/1 will say what is wrong with it.
+                    self.read_ahead = start[..filled].to_vec();
+                    return if filled == 0 {
+                        Err(io::ErrorKind::UnexpectedEof.into())
+                    } else {
+                        Ok(Some(false))
+                    };
+                }
+                Ok(Ok(n)) => filled += n,
+                Ok(Err(error)) => return Err(error),
+            }
+            self.activity.bytes_came();
+            if !H2_PREFACE.starts_with(&start[..filled]) || filled == H2_PREFACE.len() {
+                self.read_ahead = start[..filled].to_vec();
+                return Ok(Some(filled == H2_PREFACE.len() && start == H2_PREFACE));
+            }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.read_ahead.is_empty() {
+            let n = self.read_ahead.len().min(buf.remaining());
+            buf.put_slice(&self.read_ahead[..n]);
+            self.read_ahead.drain(..n);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.bytes_came();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,15 @@
+//! The front end: sockets, connections, and the bounds on what a client may hold.
+//!
+//! * [`listener`]: binds, accepts, and closes when stopping.
+//! * [`connection`]: one connection from its first byte to its last, HTTP/1.1 or HTTP/2.
+//! * [`activity`]: what a connection is doing, and until when it may.
+//! * [`body`]: reads a body within its bounds.
+//! * [`budget`]: the memory that all bodies share.
+//! * [`reply`]: answers, problem bodies among them.
+
+pub mod activity;
+pub mod body;
+pub mod budget;
+pub mod connection;
+pub mod listener;
+pub mod reply;

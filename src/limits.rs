@@ -1,0 +1,30 @@
+//! The process's own limits.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+
+/// Descriptors that are not senders' connections: the store, the logs, the ops listener.
+const OTHER_FILES: u64 = 128;
+
+/// Raises the limit on open files to what the connections need, as far as the process may. Warns when
+/// that is not far enough.
+pub fn raise_open_files(config: &Config) -> Option<String> {
+    let wanted = config.limits.connections_max + OTHER_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    if current >= wanted {
+        return None;
+    }
+    let raised = limit.maximum.unwrap_or(u64::MAX).min(wanted).max(current);
+    let raised = match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum }) {
+        Ok(()) => raised,
+        Err(_) => current,
+    };
+    (raised < wanted).then(|| {
+        format!(
+            "the process may open {raised} files, too few for {} connections; raise `ulimit -n` (LimitNOFILE= in systemd) to {wanted}, or lower limits.connections_max",
+            config.limits.connections_max
+        )
+    })
+}

@@ -1,0 +1,265 @@
+//! The life of a webhook, top to bottom.
+//!
+//! [`receive`] takes a request as far as its whole body; whoever hangs up until then has sent nothing.
+//! [`process`] is a tracked task of its own from verification to the answer: a sender that hangs up
+//! changes nothing there. Everything that they call is a leaf.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use http::Request;
+use http::header::{CONNECTION, HeaderValue};
+use hyper::Version;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use sluiced_queue::{EnqueueError, Receipt};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::app::App;
+use crate::delivery::Delivery;
+use crate::handlers::{HandlerError, WebHookHandlerContext};
+use crate::http::body::{self, BodyBounds};
+use crate::http::budget::Account;
+use crate::http::reply::{HttpReply, Problem, from_reply};
+use crate::log::delivery::micros_since;
+use crate::log::{DeliveryRecord, Outcome};
+use crate::message;
+use crate::reason::Reason;
+use crate::receivers::Receiver;
+use crate::verify::{Admission, Refusal};
+
+/// One request, from its headers to its answer. Always one log line.
+pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: IpAddr) -> HttpReply {
+    let mut open = Open::new(app, client);
+    let (head, body) = request.into_parts();
+
+    // Find the receiver. An unknown name and an unknown id look the same from outside.
+    let Some((receiver, id)) = app.receivers.find(head.uri.path()) else {
+        open.record.path = Some(head.uri.path().to_owned());
+        return finish(app, head.version, open.refuse(&Problem::new(Reason::UnknownReceiver)));
+    };
+    open.record.receiver = Some(receiver.name.clone());
+    open.record.id = Some(id.clone());
+    if !receiver.verifier.allows(&head.method) {
+        let allow = Some(receiver.verifier.allow());
+        let problem = Problem { allow, ..Problem::new(Reason::MethodNotAllowed) };
+        return finish(app, head.version, open.refuse(&problem));
+    }
+
+    // Bound and read the body.
+    let bytes_max = receiver.body_bytes_max;
+    if body::declared_too_large(&body, bytes_max) {
+        return finish(app, head.version, open.refuse(&too_large(Reason::BodyTooLarge, bytes_max)));
+    }
+    let bounds = BodyBounds {
+        bytes_max,
+        timeout: app.limits.body_timeout,
+        rate_min_bytes_per_s: app.limits.body_rate_min_bytes_per_s,
+    };
+    let mut account = app.budget.account(client);
+    let body = match body::read(body, bounds, &mut account, &mut open.record.bytes).await {
+        Ok(body) => body,
+        Err(Reason::BodyTooLarge) => {
+            return finish(app, head.version, open.refuse(&too_large(Reason::BodyTooLarge, bytes_max)));
+        }
+        Err(reason) => return finish(app, head.version, open.refuse(&Problem::new(reason))),
+    };
+    let Ok(permit) = app.in_flight.clone().try_acquire_owned() else {
+        return finish(app, head.version, open.refuse(&Problem::new(Reason::Overloaded)));
+    };
+
+    // From here on the webhook is ours, whatever becomes of the connection.
+    let delivery = Delivery {
+        method: head.method,
+        uri: head.uri,
+        headers: head.headers,
+        body,
+        client,
+        id,
+        received_at: Timestamp::now(),
+    };
+    let (record, presence) = open.hand_over();
+    let webhook =
+        Webhook { app: app.clone(), receiver, record, gone: presence.gone.clone(), account, _permit: permit };
+    let reply = match app.webhooks.spawn(process(webhook, delivery)).await {
+        Ok(reply) => reply,
+        Err(panic) => panicked(app, client, &panic),
+    };
+    presence.stayed();
+    finish(app, head.version, reply)
+}
+
+/// A webhook whose body is whole, and what it holds of ours until it is answered.
+struct Webhook {
+    app: Arc<App>,
+    receiver: Arc<Receiver>,
+    record: DeliveryRecord,
+    gone: Arc<AtomicBool>,
+    account: Account,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// From the raw bytes to the receipt.
+async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
+    // Verify the raw bytes; answer a handshake.
+    let begun = Instant::now();
+    let admission = webhook.receiver.verifier.admit(delivery, Timestamp::now());
+    webhook.record.verify_us = Some(micros_since(begun));
+    let verified = match admission {
+        Admission::Event(verified) => verified,
+        Admission::Answered { reply, handshake, .. } => {
+            webhook.record.actions = vec![handshake];
+            webhook.conclude(Outcome::Answered, None, reply.status);
+            return from_reply(&reply);
+        }
+        Admission::Refused(refusal) => return webhook.refuse(&refusal),
+    };
+
+    // Name the actions, build the message.
+    let message = message::build(&verified, &webhook.receiver.message);
+    webhook.record.actions.clone_from(&message.actions);
+    webhook.record.delivery_id.clone_from(&message.delivery_id);
+    webhook.record.message_id = Some(message.message_id);
+    if !webhook.account.charge(message.encoded_bytes_estimate() as u64) {
+        return webhook.fail(&Problem::new(Reason::Overloaded), "no memory left for the message");
+    }
+
+    // Run the handlers, the queue's among them.
+    let begun = Instant::now();
+    let mut context = WebHookHandlerContext::new(message);
+    let result = webhook.app.chain.run(&mut context).await;
+    webhook.record.enqueue_us = Some(micros_since(begun));
+    webhook.record.durable = context.receipt().map(Receipt::durable);
+
+    // Reply. A 2xx to an event needs a receipt, or a handler that said so.
+    if let Err(error) = result {
+        return webhook.fail(&problem_of(&error), &error.to_string());
+    }
+    let outcome = if context.receipt().is_some() { Outcome::Accepted } else { Outcome::Answered };
+    match (&context.response, outcome) {
+        (Some(response), outcome) => {
+            webhook.conclude(outcome, None, response.status);
+            from_reply(response)
+        }
+        (None, Outcome::Accepted) => {
+            let reply = webhook.receiver.verifier.acknowledgement().clone();
+            webhook.conclude(Outcome::Accepted, None, reply.status);
+            from_reply(&reply)
+        }
+        (None, _) => webhook.fail(&Problem::new(Reason::HandlerFailed), "no handler took the webhook"),
+    }
+}
+
+impl Webhook {
+    fn conclude(&mut self, outcome: Outcome, reason: Option<Reason>, status: http::StatusCode) {
+        self.record.client_gone = self.gone.load(Ordering::Relaxed);
+        self.app.conclude(&self.record, outcome, reason, status);
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) -> HttpReply {
+        if self.app.logger.enabled(crate::log::Level::Debug) {
+            self.record.detail = Some(refusal.detail.to_string());
+        }
+        let problem = Problem { status: refusal.status(), ..Problem::new(refusal.reason) };
+        let outcome = if refusal.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
+        self.conclude(outcome, Some(refusal.reason), problem.status);
+        problem.reply()
+    }
+
+    fn fail(&mut self, problem: &Problem<'_>, detail: &str) -> HttpReply {
+        self.record.detail = Some(detail.to_owned());
+        let outcome = if problem.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
+        self.conclude(outcome, Some(problem.reason), problem.status);
+        problem.reply()
+    }
+}
+
+/// What a handler's error means to the sender.
+fn problem_of(error: &HandlerError) -> Problem<'static> {
+    match error {
+        HandlerError::Enqueue(EnqueueError::TooLarge { bytes_max, .. }) => {
+            too_large(Reason::MessageTooLarge, *bytes_max as u64)
+        }
+        HandlerError::Enqueue(_) => Problem::new(Reason::NotDurable),
+        HandlerError::Failed(_) => Problem::new(Reason::HandlerFailed),
+    }
+}
+
+fn too_large(reason: Reason, limit: u64) -> Problem<'static> {
+    Problem { limit: Some(limit), ..Problem::new(reason) }
+}
+
+/// A bug of ours in the middle of a webhook: the sender keeps it, and the log says where to look.
+fn panicked(app: &App, client: IpAddr, panic: &tokio::task::JoinError) -> HttpReply {
+    tracing::error!(error = %panic, "a webhook's task panicked; this is a bug, please report it");
+    app.refused_at_the_door(client, Reason::HandlerFailed, "the task panicked");
+    Problem::new(Reason::HandlerFailed).reply()
+}
+
+/// When stopping, HTTP/1 senders are asked to close; HTTP/2 has its GOAWAY for that.
+fn finish(app: &App, version: Version, mut reply: HttpReply) -> HttpReply {
+    if version == Version::HTTP_2 {
+        reply.headers_mut().remove(CONNECTION);
+    } else if app.is_leaving() {
+        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    reply
+}
+
+/// A request whose body isn't whole yet. Dropped in that state, it was cut off by the sender, which
+/// gets a line like any other.
+struct Open<'a> {
+    app: &'a App,
+    record: DeliveryRecord,
+    concluded: bool,
+}
+
+impl<'a> Open<'a> {
+    fn new(app: &'a App, client: IpAddr) -> Self {
+        Self { app, record: DeliveryRecord::new(client), concluded: false }
+    }
+
+    fn refuse(mut self, problem: &Problem<'_>) -> HttpReply {
+        self.concluded = true;
+        let outcome = if problem.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
+        self.app.conclude(&self.record, outcome, Some(problem.reason), problem.status);
+        problem.reply()
+    }
+
+    fn hand_over(mut self) -> (DeliveryRecord, Presence) {
+        self.concluded = true;
+        let empty = DeliveryRecord::new(self.record.client);
+        let record = std::mem::replace(&mut self.record, empty);
+        (record, Presence { gone: Arc::default(), stayed: false })
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if !self.concluded {
+            self.record.client_gone = true;
+            let reason = Reason::BodyIncomplete;
+            self.app.conclude(&self.record, Outcome::Refused, Some(reason), reason.status());
+        }
+    }
+}
+
+/// Notices that the sender hung up while its webhook was being processed.
+struct Presence {
+    gone: Arc<AtomicBool>,
+    stayed: bool,
+}
+
+impl Presence {
+    fn stayed(mut self) {
+        self.stayed = true;
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.gone.store(!self.stayed, Ordering::Relaxed);
+    }
+}
