@@ -1,9 +1,36 @@
-//! The sluiced daemon. A webhook's life is one function, [`pipeline`]; everything else is a leaf of it.
+//! The sluiced daemon: verifies webhooks, makes them durable, and only then acknowledges them.
+//!
+//! In reading order:
+//!
+//! * [`cli`]: the command line; [`commands`]: one file per command.
+//! * [`config`]: flags, environment and file, resolved; [`units`]: durations and sizes.
+//! * [`app`]: what all deliveries share.
+//! * [`http`]: sockets, connections, bodies and their bounds.
+//! * [`pipeline`]: the life of a webhook, top to bottom.
+//! * [`receivers`]: which receiver a path means; [`delivery`]: one HTTP request, not yet verified.
+//! * [`catalog`]: the providers, one file of data each; [`verify`]: the engine that reads them.
+//! * [`message`]: from a verified delivery to the message.
+//! * [`handlers`]: what happens to it; [`backend`]: the seam to the queues.
+//! * [`reason`]: why a delivery wasn't accepted, and the table that maps it to HTTP.
+//! * [`log`]: one line per delivery; [`ops`]: `/livez` and `/readyz`.
+//! * [`bounds`] and [`limits`]: every bound with its reason, and the process's own.
 
+pub mod app;
+pub mod backend;
 pub mod bounds;
 pub mod catalog;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod delivery;
+pub mod handlers;
+pub mod http;
+pub mod limits;
 pub mod log;
+pub mod message;
+pub mod ops;
+pub mod pipeline;
 pub mod reason;
+pub mod receivers;
 pub mod units;
 pub mod verify;

@@ -15,6 +15,7 @@ pub mod quiet;
 pub mod sink;
 pub mod summary;
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
@@ -65,6 +66,22 @@ impl Level {
             Self::Debug => "debug",
             Self::Trace => "trace",
         }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::Text => "text",
+        })
     }
 }
 

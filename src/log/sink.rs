@@ -82,13 +82,18 @@ fn write_all(queue: &Receiver<String>, mut out: impl Write, style: Style, droppe
 mod tests {
     use super::*;
 
-    /// Blocks in write until told.
-    struct Stalled(Receiver<()>, Arc<Mutex<Vec<u8>>>);
+    /// Says when it was first written to, and blocks there until told to go on.
+    struct Stalled {
+        entered: SyncSender<()>,
+        go_on: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
 
     impl Write for Stalled {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let _ = self.0.recv();
-            self.1.lock().unwrap().extend_from_slice(bytes);
+            let _ = self.entered.try_send(());
+            let _ = self.go_on.recv();
+            self.written.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -98,18 +103,23 @@ mod tests {
 
     #[test]
     fn a_stalled_sink_drops_and_counts() {
-        let (go, wait) = sync_channel(1);
+        let (entered, has_entered) = sync_channel(1);
+        let (go, go_on) = sync_channel(1);
         let written = Arc::new(Mutex::new(Vec::new()));
-        let sink = Sink::start(Stalled(wait, written.clone()), Style::Json);
-        let lines = 2 * LOG_LINES_MAX;
-        for number in 0..lines {
+        let sink = Sink::start(Stalled { entered, go_on, written: written.clone() }, Style::Json);
+        sink.push("0\n".into());
+        has_entered.recv().unwrap();
+        for number in 1..=LOG_LINES_MAX + 7 {
             sink.push(format!("{number}\n"));
         }
-        assert!(sink.dropped() as usize >= LOG_LINES_MAX / 2, "{}", sink.dropped());
+        assert_eq!(sink.dropped(), 7);
         drop(go);
         sink.close();
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
-        assert!(text.contains("log lines were dropped"), "the gap is reported");
+        assert!(
+            text.contains("log lines were dropped") && text.contains("\"count\":7"),
+            "the gap is reported"
+        );
         assert!(text.starts_with("0\n1\n2\n"), "the rest is in order");
     }
 }

@@ -1,0 +1,43 @@
+//! `sluiced check`: would `serve` start, and with what?
+
+use clap::ArgMatches;
+
+use super::Failure;
+use crate::backend;
+use crate::cli::ServeFlags;
+use crate::config::{ConfigError, resolve};
+use crate::receivers::Receivers;
+
+/// Prints every value with where it came from, every receiver with its URL, and what to look at.
+///
+/// # Errors
+/// [`Failure::Config`] when `serve` wouldn't start.
+pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
+    let config = resolve(flags, matches)?;
+    let receivers = Receivers::compile(&config)?;
+    println!("{:<26} {:<28} FROM", "KEY", "VALUE");
+    for shown in &config.shown {
+        println!("{:<26} {:<28} {}", shown.key, shown.value, shown.origin);
+    }
+    println!();
+    for (receiver, configured) in receivers.iter().zip(&config.receivers) {
+        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+        println!("receiver {:<30} {}", configured.label(), configured.origin);
+        println!("  URL     {base}{}", receivers.path_of(receiver));
+        println!("  secrets {}", configured.secrets.len());
+        for warning in receiver.verifier.warnings() {
+            println!("  warning {warning}");
+        }
+    }
+    for warning in config.warnings.iter().chain(&backend::warnings(&config.queue)) {
+        println!("warning: {warning}");
+    }
+    if config.receivers.is_empty() {
+        return Err(ConfigError(
+            "there is no receiver; add one, e.g. --receiver github=env:GITHUB_SECRET or [[receivers]] in the file".into(),
+        )
+        .into());
+    }
+    println!("\nThe configuration is good.");
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! `sluiced serve`: start, serve, stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
+
+use clap::ArgMatches;
+use sluiced_queue::Health;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Failure;
+use super::signals::Signals;
+use crate::app::{App, Phase};
+use crate::backend::{self, Backend};
+use crate::bounds::{LOG_SUMMARY_INTERVAL, QUEUE_CLOSE_TIMEOUT};
+use crate::cli::ServeFlags;
+use crate::config::{Config, ConfigError, resolve};
+use crate::handlers::{Chain, QueueHandler};
+use crate::http::budget::Budget;
+use crate::http::listener::{Acceptor, bind};
+use crate::log::Logger;
+use crate::receivers::Receivers;
+use crate::{limits, ops};
+
+/// Runs the daemon until a signal, or until the queue has failed for good.
+///
+/// # Errors
+/// [`Failure::Config`] before anything was accepted; [`Failure::Running`] when it can't listen or the
+/// queue failed.
+pub async fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
+    let config = resolve(flags, matches)?;
+    let receivers = compile_receivers(&config)?;
+    let mut signals = Signals::new().map_err(Failure::Running)?;
+    let Backend { handler: queue, warnings } = backend::open(&config.queue)?;
+    let listener = bind(&config.listen, "--listen").await.map_err(Failure::Running)?;
+    let ops_listener = match &config.ops_listen {
+        Some(address) => Some(bind(address, "--ops-listen").await.map_err(Failure::Running)?),
+        None => None,
+    };
+
+    let logger = Logger::start(config.log_format, config.log_level);
+    announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
+    let app = Arc::new(App {
+        receivers,
+        chain: Chain::new(vec![Box::new(QueueHandler::new(queue.clone()))]),
+        queue,
+        limits: config.limits.clone(),
+        budget: Budget::new(config.limits.body_memory_bytes_max),
+        in_flight: Arc::new(Semaphore::new(
+            config.limits.in_flight_max.min(Semaphore::MAX_PERMITS as u64) as usize
+        )),
+        webhooks: TaskTracker::new(),
+        phase: watch::Sender::new(Phase::Serving),
+        logger,
+        quiet: Default::default(),
+        summary: Default::default(),
+    });
+    let daemon = Daemon::start(app, listener, ops_listener);
+    let ended = tokio::select! {
+        (name, _) = signals.next() => {
+            tracing::info!(signal = name, "draining");
+            Ok(())
+        }
+        why = daemon.housekeeping() => Err(Failure::Running(why)),
+    };
+    tokio::select! {
+        () = daemon.stop(&config, ended.is_ok()) => ended,
+        () = signals.force() => ended,
+    }
+}
+
+fn compile_receivers(config: &Config) -> Result<Receivers, ConfigError> {
+    if config.receivers.is_empty() {
+        return Err(ConfigError(
+            "there is no receiver; add one, e.g. --receiver github=env:GITHUB_SECRET or [[receivers]] in the file".into(),
+        ));
+    }
+    Receivers::compile(config)
+}
+
+/// The life-cycle lines of a start: what runs, where, with which receivers, and what to look at.
+fn announce(
+    config: &Config,
+    receivers: &Receivers,
+    listener: &TcpListener,
+    ops: Option<&TcpListener>,
+    warnings: &[String],
+) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
+    let given: Vec<String> = config
+        .shown
+        .iter()
+        .filter(|shown| shown.origin != "default")
+        .map(|shown| format!("{}={} ({})", shown.key, shown.value, shown.origin))
+        .collect();
+    tracing::info!(given = given.join(", "), "configuration");
+    let address = listener.local_addr().map_or_else(|_| config.listen.clone(), |a| a.to_string());
+    for receiver in receivers.iter() {
+        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let url = format!("{base}{}", receivers.path_of(receiver));
+        tracing::info!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), url, "receiver");
+        for warning in receiver.verifier.warnings() {
+            tracing::warn!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), "{warning}");
+        }
+    }
+    for warning in config.warnings.iter().chain(warnings).chain(&limits::raise_open_files(config)) {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(
+        backend = config.queue.backend.as_str(),
+        queue = config.queue.name.as_str(),
+        data_dir = %crate::config::receivers::absolute(&config.queue.data_dir).display(),
+        "queue open"
+    );
+    if let Some(address) = ops.and_then(|ops| ops.local_addr().ok()) {
+        tracing::info!(address = %address, paths = "/livez /readyz", "ops listening");
+    }
+    tracing::info!(address, "listening");
+}
+
+/// The running daemon.
+struct Daemon {
+    app: Arc<App>,
+    connections: TaskTracker,
+    acceptors: TaskTracker,
+    stop_accepting: CancellationToken,
+    stop_ops: CancellationToken,
+}
+
+impl Daemon {
+    fn start(app: Arc<App>, listener: TcpListener, ops_listener: Option<TcpListener>) -> Self {
+        let daemon = Self {
+            app: app.clone(),
+            connections: TaskTracker::new(),
+            acceptors: TaskTracker::new(),
+            stop_accepting: CancellationToken::new(),
+            stop_ops: CancellationToken::new(),
+        };
+        let acceptor = Acceptor::new(app.clone(), daemon.connections.clone());
+        let stop = daemon.stop_accepting.clone();
+        daemon.acceptors.spawn(async move { acceptor.run(listener, stop).await });
+        if let Some(listener) = ops_listener {
+            let stop = daemon.stop_ops.clone();
+            daemon.acceptors.spawn(async move { ops::serve(listener, app, stop).await });
+        }
+        daemon
+    }
+
+    /// Reports to the log once in a while; ends, with the reason, when the queue has failed for good.
+    async fn housekeeping(&self) -> String {
+        let mut tick = interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_summary = StdInstant::now() + LOG_SUMMARY_INTERVAL;
+        let mut was_ready = true;
+        loop {
+            tick.tick().await;
+            let now = StdInstant::now();
+            self.app.quiet.report(&self.app.logger, now, false);
+            if now >= next_summary {
+                self.app.summary.report(&self.app.logger);
+                next_summary = now + LOG_SUMMARY_INTERVAL;
+            }
+            match self.app.queue.health() {
+                Health::Failed(why) => return why,
+                Health::NotReady(why) if was_ready => {
+                    tracing::error!(why, "the queue takes no messages; senders are told to come again");
+                    was_ready = false;
+                }
+                Health::Ready if !was_ready => {
+                    tracing::info!("the queue takes messages again");
+                    was_ready = true;
+                }
+                Health::NotReady(_) | Health::Ready => {}
+            }
+        }
+    }
+
+    /// Stops in the order in which nothing that was accepted is lost: not ready, no new connections,
+    /// what is in flight, the queue, the log.
+    async fn stop(&self, config: &Config, gently: bool) {
+        let app = &self.app;
+        if gently {
+            app.phase.send_replace(Phase::Leaving);
+            sleep(config.drain_delay).await;
+        }
+        self.stop_accepting.cancel();
+        self.acceptors.close();
+        // The acceptor takes what is in the backlog before it ends; the ops listener goes on.
+        app.phase.send_replace(Phase::Draining { since: Instant::now() });
+        self.connections.close();
+        app.webhooks.close();
+        let in_flight = async {
+            self.connections.wait().await;
+            app.webhooks.wait().await;
+        };
+        if timeout(config.drain_timeout, in_flight).await.is_err() {
+            tracing::warn!(
+                connections = self.connections.len() as u64,
+                webhooks = app.webhooks.len() as u64,
+                "the drain timeout is over; what is still open has had no answer and its sender keeps it"
+            );
+        }
+        if timeout(QUEUE_CLOSE_TIMEOUT, app.queue.close()).await.is_err() {
+            tracing::warn!("the queue didn't close in time; what it acknowledged is durable all the same");
+        }
+        self.stop_ops.cancel();
+        app.quiet.report(&app.logger, StdInstant::now(), true);
+        app.summary.report(&app.logger);
+        tracing::info!("stopped");
+        let logger: Logger = app.logger.clone();
+        // The log's last lines go out on a thread of their own; waiting for it blocks only the end.
+        let _ = tokio::task::spawn_blocking(move || logger.close()).await;
+    }
+}
