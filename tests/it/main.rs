@@ -1,0 +1,14 @@
+//! Integration tests: the daemon's own binary, real sockets, real processes.
+//!
+//! * [`daemon`]: starts and stops it, reads its log.
+//! * [`client`]: signs webhooks and speaks HTTP, well and badly.
+//! * [`worker`]: reads the queue through `sluiced work`.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+#![allow(unreachable_pub, reason = "a test binary has no outside; pub marks what other modules use")]
+
+mod client;
+mod daemon;
+mod worker;
+
+mod basics;
