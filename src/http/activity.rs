@@ -1,10 +1,10 @@
 //! What a connection is doing, and until when it may go on doing it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::time::Instant;
-
-use std::time::Duration;
 
 use crate::bounds::DRAIN_IDLE;
 
@@ -17,10 +17,23 @@ pub struct Patience {
     pub idle: Duration,
 }
 
+/// What bytes that came in belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    /// They begin a request.
+    FirstHeaders,
+    /// They go on with one.
+    MoreHeaders,
+    /// A body, or a request behind one that is being answered.
+    Other,
+}
+
 /// A connection's state, shared by its socket, its requests, and the task that watches the clock.
 #[derive(Debug)]
 pub struct Activity {
     patience: Patience,
+    /// On HTTP/2 bytes may be anything: pings, windows, a frame of some stream.
+    multiplexed: AtomicBool,
     doing: Mutex<Doing>,
 }
 
@@ -37,17 +50,32 @@ enum Doing {
 impl Activity {
     /// A connection just accepted.
     pub fn new(patience: Patience) -> Arc<Self> {
-        Arc::new(Self { patience, doing: Mutex::new(Doing::Headers { since: Instant::now(), begun: false }) })
+        Arc::new(Self {
+            patience,
+            multiplexed: AtomicBool::new(false),
+            doing: Mutex::new(Doing::Headers { since: Instant::now(), begun: false }),
+        })
+    }
+
+    /// The connection speaks HTTP/2: from its first request on only requests count, not bytes.
+    pub fn is_http2(&self) {
+        self.multiplexed.store(true, Ordering::Relaxed);
     }
 
     /// Bytes came in. On HTTP/1 they begin a request, if none is being answered.
-    pub fn bytes_came(&self) {
-        let mut doing = self.lock();
-        match *doing {
-            Doing::Headers { since, .. } => *doing = Doing::Headers { since, begun: true },
-            Doing::Idle { .. } => *doing = Doing::Headers { since: Instant::now(), begun: true },
-            Doing::Requests(_) => {}
+    pub fn bytes_came(&self) -> Bytes {
+        if self.multiplexed.load(Ordering::Relaxed) {
+            return Bytes::Other;
         }
+        let mut doing = self.lock();
+        let (since, bytes) = match *doing {
+            Doing::Headers { since, begun: true } => (since, Bytes::MoreHeaders),
+            Doing::Headers { since, begun: false } => (since, Bytes::FirstHeaders),
+            Doing::Idle { .. } => (Instant::now(), Bytes::FirstHeaders),
+            Doing::Requests(_) => return Bytes::Other,
+        };
+        *doing = Doing::Headers { since, begun: true };
+        bytes
     }
 
     /// A request's headers are complete; it lasts until the guard is dropped.
@@ -109,12 +137,12 @@ mod tests {
         let start = Instant::now();
         assert_eq!(activity.deadline(None), Some(start + PATIENCE.header));
         tokio::time::advance(Duration::from_secs(3)).await;
-        activity.bytes_came();
-        activity.bytes_came();
+        assert_eq!(activity.bytes_came(), Bytes::FirstHeaders);
+        assert_eq!(activity.bytes_came(), Bytes::MoreHeaders);
         assert_eq!(activity.deadline(None), Some(start + PATIENCE.header), "trickling buys no time");
         let request = activity.request();
         let other = activity.request();
-        activity.bytes_came();
+        assert_eq!(activity.bytes_came(), Bytes::Other);
         drop(request);
         assert_eq!(activity.deadline(None), None);
         drop(other);
@@ -122,6 +150,17 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         activity.bytes_came();
         assert_eq!(activity.deadline(None), Some(Instant::now() + PATIENCE.header));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_http2_pings_neither_begin_a_request_nor_buy_time() {
+        let activity = Activity::new(PATIENCE);
+        activity.is_http2();
+        drop(activity.request());
+        let idle_since = Instant::now();
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(activity.bytes_came(), Bytes::Other);
+        assert_eq!(activity.deadline(None), Some(idle_since + PATIENCE.idle));
     }
 
     #[tokio::test(start_paused = true)]

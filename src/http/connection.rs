@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
-use super::activity::{Activity, Patience};
+use super::activity::{self, Activity, Patience};
+use super::raw_head::RawHead;
 use super::reply::{HttpReply, Problem};
 use crate::app::App;
 use crate::bounds::{
@@ -34,7 +35,8 @@ pub async fn serve(stream: TcpStream, client: IpAddr, app: Arc<App>) {
     let _ = stream.set_nodelay(true);
     let activity =
         Activity::new(Patience { header: app.limits.header_timeout, idle: app.limits.idle_timeout });
-    let mut socket = Socket { stream, read_ahead: Vec::new(), activity: activity.clone() };
+    let mut socket =
+        Socket { stream, read_ahead: Vec::new(), activity: activity.clone(), raw_head: RawHead::new() };
     match socket.speaks_h2(&app).await {
         Ok(Some(true)) => http2(socket, client, app, activity).await,
         Ok(Some(false)) => http1(socket, client, app, activity).await,
@@ -60,7 +62,7 @@ async fn http1(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Acti
         .max_headers(app.limits.headers_max as usize)
         .max_header_size(app.limits.headers_bytes_max as usize)
         .max_buf_size(app.limits.headers_bytes_max as usize);
-    let service = service(client, app.clone(), activity.clone());
+    let service = service(client, app.clone(), activity.clone(), socket.raw_head.clone());
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let end = watch(&app, &activity, |cx| connection.poll_without_shutdown(cx)).await;
     let mut socket = connection.into_parts().io.into_inner();
@@ -88,6 +90,7 @@ fn report_http1(error: &hyper::Error, client: IpAddr, app: &App, activity: &Acti
 }
 
 async fn http2(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Activity>) {
+    activity.is_http2();
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -97,7 +100,7 @@ async fn http2(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Acti
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(Some(H2_PING_INTERVAL))
         .keep_alive_timeout(H2_PING_INTERVAL);
-    let service = service(client, app.clone(), activity.clone());
+    let service = service(client, app.clone(), activity.clone(), socket.raw_head.clone());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut end = watch(&app, &activity, |cx| connection.as_mut().poll(cx)).await;
     if matches!(end, End::Late) {
@@ -130,12 +133,23 @@ fn service(
     client: IpAddr,
     app: Arc<App>,
     activity: Arc<Activity>,
+    raw_head: Arc<RawHead>,
 ) -> impl hyper::service::Service<Request<Incoming>, Response = HttpReply, Error = Infallible, Future = Answer>
 + Unpin {
     service_fn(move |request| {
         let (app, guard) = (app.clone(), activity.request());
+        let smuggling = raw_head.take_has_both_lengths(request.headers());
         Box::pin(async move {
-            let reply = pipeline::receive(&app, request, client).await;
+            let reply = if smuggling {
+                app.refused_at_the_door(
+                    client,
+                    Reason::RequestMalformed,
+                    "both Content-Length and Transfer-Encoding",
+                );
+                Problem::new(Reason::RequestMalformed).reply()
+            } else {
+                pipeline::receive(&app, request, client).await
+            };
             drop(guard);
             Ok(reply)
         }) as Answer
@@ -213,6 +227,7 @@ struct Socket {
     stream: TcpStream,
     read_ahead: Vec<u8>,
     activity: Arc<Activity>,
+    raw_head: Arc<RawHead>,
 }
 
 impl Socket {
@@ -228,7 +243,7 @@ impl Socket {
                 read = timeout_at(deadline, self.stream.read(&mut start[filled..])) => read,
                 Ok(()) = phase.changed() => continue,
             };
-            match read {
+            let n = match read {
                 Err(_) => {
                     self.read_ahead = start[..filled].to_vec();
                     return Ok(None);
@@ -242,14 +257,26 @@ impl Socket {
                         Ok(Some(false))
                     };
                 }
-                Ok(Ok(n)) => filled += n,
+                Ok(Ok(n)) => n,
                 Ok(Err(error)) => return Err(error),
-            }
-            self.activity.bytes_came();
+            };
+            filled += n;
+            self.note(&start[filled - n..filled]);
             if !H2_PREFACE.starts_with(&start[..filled]) || filled == H2_PREFACE.len() {
                 self.read_ahead = start[..filled].to_vec();
                 return Ok(Some(filled == H2_PREFACE.len() && start == H2_PREFACE));
             }
+        }
+    }
+}
+
+impl Socket {
+    /// Keeps an eye on bytes that came in.
+    fn note(&self, bytes: &[u8]) {
+        match self.activity.bytes_came() {
+            activity::Bytes::FirstHeaders => self.raw_head.push(bytes, true),
+            activity::Bytes::MoreHeaders => self.raw_head.push(bytes, false),
+            activity::Bytes::Other => {}
         }
     }
 }
@@ -269,7 +296,7 @@ impl AsyncRead for Socket {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.activity.bytes_came();
+            self.note(&buf.filled()[before..]);
         }
         read
     }

@@ -5,6 +5,7 @@
 //! * [`activity`]: what a connection is doing, and until when it may.
 //! * [`body`]: reads a body within its bounds.
 //! * [`budget`]: the memory that all bodies share.
+//! * [`raw_head`]: what hyper doesn't tell of a head, against request smuggling.
 //! * [`reply`]: answers, problem bodies among them.
 
 pub mod activity;
@@ -12,4 +13,5 @@ pub mod body;
 pub mod budget;
 pub mod connection;
 pub mod listener;
+pub mod raw_head;
 pub mod reply;

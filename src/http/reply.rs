@@ -80,7 +80,10 @@ impl Problem<'_> {
     /// Whether this is said before the body is whole: what still comes is then not worth keeping the
     /// connection for.
     fn leaves_body_unread(&self) -> bool {
-        matches!(self.reason, Reason::BodyTooLarge | Reason::TooSlow | Reason::BodyIncomplete)
+        matches!(
+            self.reason,
+            Reason::BodyTooLarge | Reason::TooSlow | Reason::BodyIncomplete | Reason::RequestMalformed
+        )
     }
 }
 
