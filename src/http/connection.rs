@@ -138,14 +138,10 @@ fn service(
 + Unpin {
     service_fn(move |request| {
         let (app, guard) = (app.clone(), activity.request());
-        let smuggling = raw_head.take_has_both_lengths(request.headers());
+        let ambiguity = raw_head.take_ambiguity(request.headers());
         Box::pin(async move {
-            let reply = if smuggling {
-                app.refused_at_the_door(
-                    client,
-                    Reason::RequestMalformed,
-                    "both Content-Length and Transfer-Encoding",
-                );
+            let reply = if let Some(ambiguity) = ambiguity {
+                app.refused_at_the_door(client, Reason::RequestMalformed, ambiguity);
                 Problem::new(Reason::RequestMalformed).reply()
             } else {
                 pipeline::receive(&app, request, client).await
