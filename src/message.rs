@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use http::HeaderMap;
+use sluiced_queue::data::is_encoding;
 use sluiced_queue::{Data, RequestFacts, WebHookQueueContext};
 use uuid::Uuid;
 
@@ -44,6 +45,7 @@ pub fn build(verified: &Verified, options: &MessageOptions) -> WebHookQueueConte
             remote_addr: delivery.client.to_string(),
             headers: headers(&masked.headers),
         },
+        dedupe_for: None,
     }
 }
 
@@ -87,11 +89,7 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
 
 /// Whether the body is in another coding than its own.
 fn is_encoded(headers: &HeaderMap) -> bool {
-    let identity = |value: &http::HeaderValue| {
-        value.as_bytes().trim_ascii().is_empty()
-            || value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")
-    };
-    headers.get_all(http::header::CONTENT_ENCODING).iter().any(|value| !identity(value))
+    headers.get_all(http::header::CONTENT_ENCODING).iter().any(|value| is_encoding(value.as_bytes()))
 }
 
 /// The W3C trace context, if it is well-formed: version 00, and neither id all zeros.

@@ -59,6 +59,7 @@ fn context() -> WebHookHandlerContext {
         traceparent: None,
         masked: vec![],
         request: RequestFacts::default(),
+        dedupe_for: None,
     })
 }
 

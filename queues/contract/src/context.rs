@@ -1,5 +1,7 @@
 //! The message: a verified webhook as a worker gets it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -40,6 +42,9 @@ pub struct WebHookQueueContext {
     pub masked: Vec<String>,
     /// The rest of the HTTP request.
     pub request: RequestFacts,
+    /// For how long a further message with this id is to count as a duplicate; `None` for never. Speaks to
+    /// the queue handler and isn't part of the message.
+    pub dedupe_for: Option<Duration>,
 }
 
 /// What a worker may want to know of the HTTP request besides its body.

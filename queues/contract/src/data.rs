@@ -91,6 +91,12 @@ pub fn is_json_type(content_type: &str) -> bool {
     promise(Some(content_type)) == Promise::Json
 }
 
+/// Whether a value of `Content-Encoding` is a coding: anything but `identity` and nothing.
+pub fn is_encoding(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    !value.is_empty() && !value.eq_ignore_ascii_case(b"identity")
+}
+
 /// Whether a content type promises a form.
 pub fn is_form_type(content_type: &str) -> bool {
     promise(Some(content_type)) == Promise::Form

@@ -32,12 +32,24 @@ pub trait WebHookQueueHandler: Send + Sync + 'static {
 #[must_use = "a receipt that nobody looks at proves nothing"]
 pub struct Receipt {
     durable: Durable,
+    duplicate: bool,
 }
 
 impl Receipt {
     /// To be called by backends, and there in one place: where the confirmation has been seen.
     pub fn confirmed(durable: Durable) -> Self {
-        Self { durable }
+        Self { durable, duplicate: false }
+    }
+
+    /// The same, for a message that wasn't added because one with its id is durable already, within the
+    /// time that [`WebHookQueueContext::dedupe_for`] asks for.
+    pub fn of_duplicate(durable: Durable) -> Self {
+        Self { durable, duplicate: true }
+    }
+
+    /// Whether the message was a duplicate.
+    pub fn is_duplicate(self) -> bool {
+        self.duplicate
     }
 
     /// Where the message is safe.

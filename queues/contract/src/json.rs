@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::context::{RequestFacts, WebHookQueueContext};
-use crate::data::{Data, form_fields, is_form_type, is_json_space, is_json_type};
+use crate::data::{Data, form_fields, is_encoding, is_form_type, is_json_space, is_json_type};
 
 /// The format's version. It rises only when a consumer would break.
 pub const VERSION: u32 = 1;
@@ -20,7 +20,7 @@ pub const VERSION: u32 = 1;
 impl WebHookQueueContext {
     /// The message as it goes into the queue.
     pub fn encode(&self) -> Bytes {
-        let mut out = Writer(Vec::with_capacity(self.encoded_bytes_estimate()));
+        let mut out = Writer::with_capacity(self.encoded_bytes_estimate());
         out.raw("{\"receiver\":").string(&self.receiver);
         out.raw(",\"id\":").string(&self.id);
         out.raw(",\"actions\":").strings(&self.actions);
@@ -40,7 +40,25 @@ impl WebHookQueueContext {
             out.raw(",\"bodyBase64\":\"").base64(self.data.bytes()).raw("\"");
         }
         out.raw("}");
-        Bytes::from(out.0)
+        out.finish()
+    }
+
+    /// The context without its body, for forms that carry the body by itself. `encoded` tells a body
+    /// that is carried as bytes although its type promises more.
+    pub(crate) fn envelope(&self) -> String {
+        let mut out = Writer::with_capacity(1 << 10);
+        out.raw("{\"receiver\":").string(&self.receiver);
+        out.raw(",\"id\":").string(&self.id);
+        out.raw(",\"actions\":").strings(&self.actions);
+        out.raw(",\"data\":null,\"version\":1,\"messageId\":").string(&self.message_id.to_string());
+        out.raw(",\"deliveryId\":").optional(self.delivery_id.as_deref());
+        out.raw(",\"receivedAt\":").string(&rfc3339_micros(self.received_at));
+        out.raw(",\"contentType\":").optional(self.content_type.as_deref());
+        out.raw(",\"traceparent\":").optional(self.traceparent.as_deref());
+        out.raw(",\"masked\":").strings(&self.masked);
+        out.raw(",\"request\":").request(&self.request);
+        out.raw("}");
+        String::from_utf8(out.0).expect("every part was a str")
     }
 
     /// Reads a message.
@@ -54,20 +72,7 @@ impl WebHookQueueContext {
             return Err(DecodeError::Version(wire.version));
         }
         let data = wire.data(message)?;
-        Ok(Self {
-            receiver: wire.receiver,
-            id: wire.id,
-            actions: wire.actions,
-            raw_body: wire.body_base64.is_some() && !matches!(data, Data::Bytes(_)),
-            data,
-            message_id: wire.message_id.parse().map_err(|_| DecodeError::Field("messageId"))?,
-            delivery_id: wire.delivery_id,
-            received_at: wire.received_at.parse().map_err(|_| DecodeError::Field("receivedAt"))?,
-            content_type: wire.content_type,
-            traceparent: wire.traceparent,
-            masked: wire.masked,
-            request: wire.request.into(),
-        })
+        wire.into_context(data)
     }
 
     /// About the encoded length in bytes, rather more than less.
@@ -130,15 +135,23 @@ pub fn rfc3339_micros(at: Timestamp) -> String {
 }
 
 /// Writes JSON without white space.
-struct Writer(Vec<u8>);
+pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
-    fn raw(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    pub(crate) fn finish(self) -> Bytes {
+        Bytes::from(self.0)
+    }
+
+    pub(crate) fn raw(&mut self, text: &str) -> &mut Self {
         self.0.extend_from_slice(text.as_bytes());
         self
     }
 
-    fn string(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn string(&mut self, text: &str) -> &mut Self {
         serde_json::to_writer(&mut self.0, text).expect("a Vec takes every byte and a str is JSON");
         self
     }
@@ -161,7 +174,7 @@ impl Writer {
         self.raw("]")
     }
 
-    fn data(&mut self, data: &Data) -> &mut Self {
+    pub(crate) fn data(&mut self, data: &Data) -> &mut Self {
         match data {
             Data::Json(bytes) => {
                 self.0.extend_from_slice(bytes);
@@ -203,7 +216,7 @@ impl Writer {
         self.raw("}}")
     }
 
-    fn base64(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn base64(&mut self, bytes: &[u8]) -> &mut Self {
         let start = self.0.len();
         let length = base64::encoded_len(bytes.len(), true).expect("a body is far below usize::MAX / 4");
         self.0.resize(start + length, 0);
@@ -278,7 +291,58 @@ impl From<WireRequest> for RequestFacts {
     }
 }
 
-impl Wire<'_> {
+/// A context whose body is carried by itself.
+pub(crate) struct Envelope<'a>(Wire<'a>);
+
+impl<'a> Envelope<'a> {
+    /// Reads what [`WebHookQueueContext::envelope`] wrote.
+    pub(crate) fn read(envelope: &'a [u8]) -> Result<Self, DecodeError> {
+        Wire::read(envelope).map(Self)
+    }
+
+    /// Whether the body's type promises JSON.
+    pub(crate) fn holds_json(&self) -> bool {
+        self.0.content_type.as_deref().is_none_or(|t| t.trim().is_empty() || is_json_type(t))
+    }
+
+    /// Puts the body in.
+    pub(crate) fn open(self, body: Bytes) -> Result<WebHookQueueContext, DecodeError> {
+        let data = Data::classify(self.0.content_type.as_deref(), self.0.is_encoded(), body);
+        self.0.into_context(data)
+    }
+}
+
+impl<'a> Wire<'a> {
+    fn read(message: &'a [u8]) -> Result<Self, DecodeError> {
+        let wire: Wire<'a> =
+            serde_json::from_slice(message).map_err(|e| DecodeError::Malformed(e.to_string()))?;
+        if wire.version == VERSION { Ok(wire) } else { Err(DecodeError::Version(wire.version)) }
+    }
+
+    fn into_context(self, data: Data) -> Result<WebHookQueueContext, DecodeError> {
+        Ok(WebHookQueueContext {
+            receiver: self.receiver,
+            id: self.id,
+            actions: self.actions,
+            raw_body: self.body_base64.is_some() && !matches!(data, Data::Bytes(_)),
+            data,
+            message_id: self.message_id.parse().map_err(|_| DecodeError::Field("messageId"))?,
+            delivery_id: self.delivery_id,
+            received_at: self.received_at.parse().map_err(|_| DecodeError::Field("receivedAt"))?,
+            content_type: self.content_type,
+            traceparent: self.traceparent,
+            masked: self.masked,
+            request: self.request.into(),
+            dedupe_for: None,
+        })
+    }
+
+    /// Whether the request declared a `Content-Encoding`, so that its body was never looked into.
+    fn is_encoded(&self) -> bool {
+        let values = self.request.headers.0.iter().filter(|(name, _)| name == "content-encoding");
+        values.flat_map(|(_, values)| values).any(|value| is_encoding(value.as_bytes()))
+    }
+
     /// The body, told from the keys that the writer sets for each kind.
     fn data(&self, message: &[u8]) -> Result<Data, DecodeError> {
         let content_type = self.content_type.as_deref();
@@ -293,7 +357,7 @@ impl Wire<'_> {
             return Ok(Data::Bytes(bytes.into()));
         }
         if content_type.is_none_or(|t| t.trim().is_empty() || is_json_type(t)) {
-            return Ok(Data::Json(Bytes::copy_from_slice(with_space_round(message, self.data.get()))));
+            return Ok(Data::Json(Bytes::copy_from_slice(value_with_space(message, self.data))));
         }
         if content_type.is_some_and(is_form_type) {
             return Err(DecodeError::Field("body"));
@@ -303,8 +367,9 @@ impl Wire<'_> {
     }
 }
 
-/// The value `inner`, a part of `message`, together with the white space on both sides of it.
-fn with_space_round<'m>(message: &'m [u8], inner: &str) -> &'m [u8] {
+/// A value that is a part of `message`, together with the white space on both sides of it.
+pub(crate) fn value_with_space<'m>(message: &'m [u8], value: &RawValue) -> &'m [u8] {
+    let inner = value.get();
     let start = inner.as_ptr() as usize - message.as_ptr() as usize;
     let end = start + inner.len();
     let before = message[..start].iter().rev().take_while(|b| is_json_space(**b)).count();
@@ -313,4 +378,4 @@ fn with_space_round<'m>(message: &'m [u8], inner: &str) -> &'m [u8] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

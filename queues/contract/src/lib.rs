@@ -3,6 +3,7 @@
 //! * [`context`]: [`WebHookQueueContext`], the message: what a worker gets of a webhook.
 //! * [`data`]: how a body appears in a message, and how its exact bytes are had back.
 //! * [`json`]: the message as JSON, written and read; its schema is `schema/`.
+//! * [`format`]: the forms in which it can go into a queue: context, CloudEvents, raw.
 //! * [`handler`]: [`WebHookQueueHandler`], which makes a message durable and gives a [`Receipt`].
 //! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
 //!
@@ -11,11 +12,13 @@
 pub mod consumer;
 pub mod context;
 pub mod data;
+pub mod format;
 pub mod handler;
 pub mod json;
 
 pub use consumer::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 pub use context::{RequestFacts, WebHookQueueContext};
 pub use data::Data;
+pub use format::{Encoded, Format};
 pub use handler::{Durable, EnqueueError, Health, Receipt, WebHookQueueHandler};
 pub use json::DecodeError;

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn context(content_type: Option<&str>, body: &[u8]) -> WebHookQueueContext {
+pub(crate) fn context(content_type: Option<&str>, body: &[u8]) -> WebHookQueueContext {
     WebHookQueueContext {
         receiver: "github".into(),
         id: "acme".into(),
@@ -25,6 +25,7 @@ fn context(content_type: Option<&str>, body: &[u8]) -> WebHookQueueContext {
                 ("accept".into(), vec!["a".into(), "b\"\u{ff}".into()]),
             ],
         },
+        dedupe_for: None,
     }
 }
 
