@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sluiced_queue::{WebHookQueueConsumer, WebHookQueueHandler};
 
-use crate::config::{ConfigError, QueueConfig};
+use crate::config::{ConfigError, QueueConfig, QueueTarget};
 
 /// The backends of this build, by the name that `--queue` takes.
 pub const NAMES: &[&str] = &[
@@ -18,9 +18,15 @@ pub const NAMES: &[&str] = &[
 pub struct Backend {
     /// Makes messages durable.
     pub handler: Arc<dyn WebHookQueueHandler>,
+    /// Opens another queue of the backend, for handlers that name one.
+    pub destination: Destination,
     /// What an operator should know about it.
     pub warnings: Vec<String>,
 }
+
+/// Opens another queue of a backend.
+pub type Destination =
+    Box<dyn Fn(&QueueTarget) -> Result<Arc<dyn WebHookQueueHandler>, ConfigError> + Send + Sync>;
 
 /// Opens the configured backend for the daemon.
 ///
@@ -66,6 +72,7 @@ mod embedded {
     use sluiced_embedded::{Durability, EmbeddedConsumer, EmbeddedQueue, OpenError, Options, durability};
 
     use super::{Arc, Backend, ConfigError, QueueConfig, WebHookQueueConsumer};
+    use crate::config::check_queue_name;
 
     pub(super) fn open(config: &QueueConfig) -> Result<Backend, ConfigError> {
         let options = Options {
@@ -75,7 +82,15 @@ mod embedded {
             ..Options::default()
         };
         let queue = EmbeddedQueue::open(&config.data_dir, options).map_err(|e| ConfigError(e.to_string()))?;
-        Ok(Backend { handler: Arc::new(queue), warnings: warnings(config) })
+        let other = queue.clone();
+        Ok(Backend {
+            handler: Arc::new(queue),
+            destination: Box::new(move |target| {
+                check_queue_name(&target.name)?;
+                Ok(Arc::new(other.named(&target.name)))
+            }),
+            warnings: warnings(config),
+        })
     }
 
     pub(super) async fn open_consumer(

@@ -34,3 +34,5 @@ pub mod reason;
 pub mod receivers;
 pub mod units;
 pub mod verify;
+
+pub use commands::run;

@@ -137,15 +137,19 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
     if let Err(error) = result {
         return webhook.fail(&problem_of(&error), &error.to_string());
     }
-    let outcome = if context.receipt().is_some() { Outcome::Accepted } else { Outcome::Answered };
+    let outcome = match context.receipt() {
+        Some(receipt) if receipt.is_duplicate() => Outcome::Duplicate,
+        Some(_) => Outcome::Accepted,
+        None => Outcome::Answered,
+    };
     match (&context.response, outcome) {
         (Some(response), outcome) => {
             webhook.conclude(outcome, None, response.status);
             from_reply(response)
         }
-        (None, Outcome::Accepted) => {
+        (None, Outcome::Accepted | Outcome::Duplicate) => {
             let reply = webhook.receiver.verifier.acknowledgement().clone();
-            webhook.conclude(Outcome::Accepted, None, reply.status);
+            webhook.conclude(outcome, None, reply.status);
             from_reply(&reply)
         }
         (None, _) => webhook.fail(&Problem::new(Reason::HandlerFailed), "no handler took the webhook"),

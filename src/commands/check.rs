@@ -29,6 +29,9 @@ pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
             println!("  warning {warning}");
         }
     }
+    for handler in &config.handlers {
+        println!("handler  {:<30} order {}, {}", handler.name, handler.order, handler.describe());
+    }
     for warning in config.warnings.iter().chain(&backend::warnings(&config.queue)) {
         println!("warning: {warning}");
     }

@@ -6,7 +6,49 @@ pub mod serve;
 pub mod signals;
 pub mod work;
 
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
+use crate::handlers::WebHookHandler;
+
+/// The `sluiced` command, with handlers of one's own besides the configured ones: parses the command line,
+/// runs, and gives the process's exit code.
+pub fn run(handlers: Vec<Box<dyn WebHookHandler>>) -> ExitCode {
+    // One cryptography for all; an error would mean that somebody chose before us.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let Some((_, matches)) = matches.subcommand() else { unreachable!("clap asks for a command") };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(Err(Failure::Running(format!("can't start the runtime: {error}")))),
+    };
+    let result = runtime.block_on(async {
+        match &cli.command {
+            Command::Serve(flags) => serve::run(flags, matches, handlers).await,
+            Command::Work(flags) => work::run(flags, matches).await,
+            Command::Send(flags) => send::run(flags).await,
+            Command::Check(flags) => check::run(flags, matches),
+        }
+    });
+    // A thread that is stuck in a write must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    ended(result)
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("sluiced: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
 
 /// How a command failed.
 #[derive(Debug, thiserror::Error)]

@@ -18,23 +18,31 @@ use crate::backend::{self, Backend};
 use crate::bounds::{LOG_SUMMARY_INTERVAL, QUEUE_CLOSE_TIMEOUT};
 use crate::cli::ServeFlags;
 use crate::config::{Config, ConfigError, resolve};
-use crate::handlers::{Chain, QueueHandler};
+use crate::handlers::WebHookHandler;
+use crate::handlers::build::build;
 use crate::http::budget::Budget;
 use crate::http::listener::{Acceptor, bind};
 use crate::log::Logger;
 use crate::receivers::Receivers;
 use crate::{limits, ops};
 
-/// Runs the daemon until a signal, or until the queue has failed for good.
+/// Runs the daemon until a signal, or until the queue has failed for good. `handlers` stand in the chain
+/// besides the configured ones.
 ///
 /// # Errors
 /// [`Failure::Config`] before anything was accepted; [`Failure::Running`] when it can't listen or the
 /// queue failed.
-pub async fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
+pub async fn run(
+    flags: &ServeFlags,
+    matches: &ArgMatches,
+    handlers: Vec<Box<dyn WebHookHandler>>,
+) -> Result<(), Failure> {
     let config = resolve(flags, matches)?;
     let receivers = compile_receivers(&config)?;
     let mut signals = Signals::new().map_err(Failure::Running)?;
-    let Backend { handler: queue, warnings } = backend::open(&config.queue)?;
+    let backend = backend::open(&config.queue)?;
+    let chain = build(&config, &backend, handlers)?;
+    let Backend { handler: queue, warnings, .. } = backend;
     let listener = bind(&config.listen, "--listen").await.map_err(Failure::Running)?;
     let ops_listener = match &config.ops_listen {
         Some(address) => Some(bind(address, "--ops-listen").await.map_err(Failure::Running)?),
@@ -45,7 +53,7 @@ pub async fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure
     announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
     let app = Arc::new(App {
         receivers,
-        chain: Chain::new(vec![Box::new(QueueHandler::new(queue.clone()))]),
+        chain,
         queue,
         limits: config.limits.clone(),
         budget: Budget::new(config.limits.body_memory_bytes_max),

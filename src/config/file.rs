@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::ConfigError;
+use super::handlers::Handler;
 use super::source::Source;
 use crate::bounds::CONFIG_BYTES_MAX;
 use crate::log::{Format, Level};
@@ -31,6 +32,9 @@ pub struct File {
     pub(super) queue: Queue,
     #[serde(default)]
     pub(super) receivers: Vec<Spanned<Receiver>>,
+    pub(super) default_queue: At<bool>,
+    #[serde(default)]
+    pub(super) handlers: Vec<Spanned<Handler>>,
     #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]

@@ -4,9 +4,11 @@
 //! * [`file`]: the TOML file.
 //! * [`source`]: where secrets come from.
 //! * [`receivers`]: which receivers there are, from all three places.
+//! * [`handlers`]: what happens to their webhooks.
 //! * [`resolve`]: puts them together.
 
 pub mod file;
+pub mod handlers;
 pub mod receivers;
 pub mod resolve;
 pub mod source;
@@ -15,8 +17,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::log::{Format, Level};
+pub use handlers::{HandlerConfig, HandlerKind, QueueTarget};
 pub use receivers::ReceiverConfig;
-pub use resolve::{Shown, resolve, resolve_queue};
+pub use resolve::{Shown, check_queue_name, resolve, resolve_queue};
 
 /// What is wrong with the configuration and how to mend it. Exit code 78.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +41,10 @@ pub struct Config {
     pub queue: QueueConfig,
     /// The receivers.
     pub receivers: Vec<ReceiverConfig>,
+    /// What happens to their webhooks.
+    pub handlers: Vec<HandlerConfig>,
+    /// Whether a queue handler for everything stands in the chain.
+    pub default_queue: bool,
     /// How long accepting goes on after SIGTERM.
     pub drain_delay: Duration,
     /// How long what is in flight may take after that.

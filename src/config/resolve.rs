@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::file::{self, At, File, Text};
-use super::{Config, ConfigError, Limits, QueueConfig, receivers};
+use super::{Config, ConfigError, Limits, QueueConfig, handlers, receivers};
 use crate::bounds;
 use crate::cli::{QueueFlags, ServeFlags};
 use crate::log::{Format, Level};
@@ -46,6 +46,7 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
     let limits = pick.limits(file.limits)?;
     let log_format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
     let log_level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
+    let default_queue = pick.file("default_queue", file.default_queue, true);
     let shown = pick.shown;
 
     let mut warnings = unknown_variables();
@@ -56,8 +57,9 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
         &flags.receiver_set,
         &mut warnings,
     )?;
+    let handlers = handlers::collect(file.handlers, text.as_ref(), &receivers)?;
     check_backend(&queue)?;
-    Ok(Config {
+    let config = Config {
         listen,
         ops_listen: (ops != "off").then_some(ops),
         public_url: public_url.map(checked_public_url).transpose()?,
@@ -69,9 +71,13 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
         limits,
         log_format,
         log_level,
+        handlers,
+        default_queue,
         shown,
         warnings,
-    })
+    };
+    crate::handlers::build::check_complete(&config)?;
+    Ok(config)
 }
 
 /// Resolves which queue, for `work`.
@@ -225,11 +231,18 @@ fn check_backend(queue: &QueueConfig) -> Result<(), ConfigError> {
             crate::backend::NAMES.join(", ")
         )));
     }
+    check_queue_name(&queue.name)
+}
+
+/// Whether every backend could have a queue of that name.
+///
+/// # Errors
+/// Says what a name may be made of.
+pub fn check_queue_name(name: &str) -> Result<(), ConfigError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if queue.name.is_empty() || queue.name.len() > 200 || !queue.name.chars().all(plain) {
+    if name.is_empty() || name.len() > 200 || !name.chars().all(plain) {
         return Err(ConfigError(format!(
-            "`{}` can't be a queue's name; use letters, digits, `-`, `_` and `.`",
-            queue.name
+            "`{name}` can't be a queue's name; use letters, digits, `-`, `_` and `.`"
         )));
     }
     Ok(())

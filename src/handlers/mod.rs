@@ -1,19 +1,25 @@
 //! What happens to a verified webhook: handlers in ascending order, each only for its receiver, one
 //! shared context. A handler that sets a response ends the chain, and that response is sent.
 //!
-//! * [`queue`]: the handler that makes a webhook durable; one stands in every chain by default.
+//! * [`queue`]: makes a webhook durable; one stands in every chain by default.
+//! * [`respond`]: answers; [`dedupe`]: has duplicates left out.
+//! * [`narrow`]: puts a handler at an order, for some webhooks only.
+//! * [`build`]: the chain, from the configuration.
 //!
-//! A new kind of handler is one file here and one arm where the chain is put together.
+//! A new kind of handler is one file here and one arm in [`build`].
 
+pub mod build;
+pub mod dedupe;
+pub mod narrow;
 pub mod queue;
+pub mod respond;
 
 use std::ops::{Deref, DerefMut};
 
 use async_trait::async_trait;
 use sluiced_queue::{EnqueueError, Receipt, WebHookQueueContext};
 
-use crate::verify::Reply;
-
+pub use crate::verify::Reply;
 pub use queue::QueueHandler;
 
 /// Where handlers stand that say nothing else.
@@ -60,9 +66,11 @@ impl WebHookHandlerContext {
         self.receipt
     }
 
-    /// To be called by a handler that made the webhook durable.
+    /// To be called by a handler that made the webhook durable. It is a duplicate only if all say so.
     pub fn set_receipt(&mut self, receipt: Receipt) {
-        self.receipt = Some(receipt);
+        if self.receipt.is_none_or(Receipt::is_duplicate) {
+            self.receipt = Some(receipt);
+        }
     }
 }
 

@@ -87,3 +87,15 @@ pub struct Reply {
     /// The body.
     pub body: Bytes,
 }
+
+impl Reply {
+    /// A plain text answer; a status that HTTP doesn't have counts as 200.
+    pub fn text(status: u16, body: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap_or_default(),
+            content_type: Some(HeaderValue::from_static("text/plain; charset=utf-8")),
+            headers: Vec::new(),
+            body: Bytes::from(body.into()),
+        }
+    }
+}

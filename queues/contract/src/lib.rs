@@ -3,6 +3,7 @@
 //! * [`context`]: [`WebHookQueueContext`], the message: what a worker gets of a webhook.
 //! * [`data`]: how a body appears in a message, and how its exact bytes are had back.
 //! * [`json`]: the message as JSON, written and read; its schema is `schema/`.
+//! * [`notifications`]: typed data of the ASP.NET custom sender.
 //! * [`format`]: the forms in which it can go into a queue: context, CloudEvents, raw.
 //! * [`handler`]: [`WebHookQueueHandler`], which makes a message durable and gives a [`Receipt`].
 //! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
@@ -15,6 +16,7 @@ pub mod data;
 pub mod format;
 pub mod handler;
 pub mod json;
+pub mod notifications;
 
 pub use consumer::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 pub use context::{RequestFacts, WebHookQueueContext};
@@ -22,3 +24,4 @@ pub use data::Data;
 pub use format::{Encoded, Format};
 pub use handler::{Durable, EnqueueError, Health, Receipt, WebHookQueueHandler};
 pub use json::DecodeError;
+pub use notifications::CustomNotifications;
