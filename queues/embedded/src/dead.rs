@@ -153,8 +153,8 @@ pub(crate) fn bury(
     .map(|_| ())
 }
 
-/// Deletes some of those that are too old.
-pub(crate) fn purge_old(connection: &Connection) -> rusqlite::Result<()> {
+/// Deletes some of those that are too old; true if there were any.
+pub(crate) fn purge_old(connection: &Connection) -> rusqlite::Result<bool> {
     let age_ms = i64::try_from(bounds::DEAD_LETTER_AGE.as_millis()).unwrap_or(i64::MAX / 2);
     let purged = connection.execute(
         "DELETE FROM dead WHERE id IN (SELECT id FROM dead WHERE died_ms < ? ORDER BY died_ms LIMIT ?)",
@@ -163,7 +163,7 @@ pub(crate) fn purge_old(connection: &Connection) -> rusqlite::Result<()> {
     if purged > 0 {
         tracing::info!(purged, "dead letters older than 14 days are deleted");
     }
-    Ok(())
+    Ok(purged > 0)
 }
 
 const SELECT: &str = "SELECT dead.id, message_id, attempts, reason, died_ms, appended_us, length(message)

@@ -26,8 +26,8 @@ pub(crate) struct Maintenance {
     straggler_age: Duration,
     stopped: Receiver<()>,
     rounds: u64,
-    /// What had been committed, by anybody, at the last checkpoint.
-    copied_version: i64,
+    /// What others had committed at the last checkpoint; `None` when there is more than that.
+    copied_version: Option<i64>,
     _lock: Arc<ServeLock>,
 }
 
@@ -47,7 +47,7 @@ impl Maintenance {
             straggler_age: options.partitioning.straggler_age,
             stopped,
             rounds: 0,
-            copied_version: 0,
+            copied_version: None,
             _lock: lock,
         };
         (this, stop)
@@ -71,14 +71,19 @@ impl Maintenance {
     fn round(&mut self) -> rusqlite::Result<()> {
         self.checkpoint()?;
         self.find_space()?;
+        let mut wrote = self.give_back()?;
         if self.rounds.is_multiple_of(bounds::SWEEP_ROUNDS) {
-            while partition::drop_finished(&mut self.connection)? {}
-            stragglers::gather(&mut self.connection, self.straggler_age)?;
+            wrote |= self.drop_finished()?;
+            wrote |= stragglers::gather(&mut self.connection, self.straggler_age)?;
         }
         if self.rounds % bounds::PURGE_ROUNDS == 1 {
-            dead::purge_old(&self.connection)?;
+            wrote |= dead::purge_old(&self.connection)?;
         }
-        self.give_back()
+        if wrote {
+            // Our own commits don't show in `data_version`.
+            self.copied_version = None;
+        }
+        Ok(())
     }
 
     /// A failed sync is as bad here as in the writer. What else goes wrong is tried again.
@@ -99,15 +104,13 @@ impl Maintenance {
     fn checkpoint(&mut self) -> rusqlite::Result<()> {
         let version =
             self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if version == self.copied_version {
+        if self.copied_version == Some(version) {
             return Ok(());
         }
         let done = connection::checkpoint(&self.connection)?;
         let long = done.frames * u64::from(schema::PAGE_BYTES) >= bounds::WAL_BYTES_MAX;
         self.state.count_checkpoint(long);
-        if done.complete {
-            self.copied_version = version;
-        }
+        self.copied_version = done.complete.then_some(version);
         Ok(())
     }
 
@@ -117,27 +120,36 @@ impl Maintenance {
         if self.state.space().is_none() {
             return Ok(());
         }
-        while partition::drop_finished(&mut self.connection)? {}
+        self.drop_finished()?;
         connection::checkpoint_truncate(&self.connection)?;
         let obstacle = self.space.measure(&self.connection)?;
         self.state.set_space(obstacle);
         Ok(())
     }
 
+    /// True if there were any.
+    fn drop_finished(&mut self) -> rusqlite::Result<bool> {
+        let mut any = false;
+        while partition::drop_finished(&mut self.connection)? {
+            any = true;
+        }
+        Ok(any)
+    }
+
     /// Gives free pages back to the file system, in steps, while there are more than the next
-    /// partitions will need and they are a quarter of the file.
-    fn give_back(&mut self) -> rusqlite::Result<()> {
+    /// partitions will need and they are a quarter of the file. True if it did.
+    fn give_back(&mut self) -> rusqlite::Result<bool> {
         let ask = |pragma| self.connection.prepare_cached(pragma)?.query_row([], |row| row.get::<_, u64>(0));
         let (free, pages) = (ask("PRAGMA freelist_count")?, ask("PRAGMA page_count")?);
         let kept = bounds::FREE_BYTES_KEPT / u64::from(schema::PAGE_BYTES);
         if free <= kept || free * 4 <= pages {
-            return Ok(());
+            return Ok(false);
         }
         let sql = format!("PRAGMA incremental_vacuum({})", bounds::VACUUM_PAGES);
         let mut statement = self.connection.prepare_cached(&sql)?;
         // Each row is one page given back.
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
-        Ok(())
+        Ok(true)
     }
 }

@@ -7,7 +7,9 @@ use sluiced_embedded::{Depth, EmbeddedConsumer, EmbeddedQueue, Options};
 use sluiced_queue::{EnqueueError, Health, WebHookQueueConsumer};
 use uuid::Uuid;
 
-use crate::common::*;
+use crate::common::{
+    append, append_numbered, consumer, dir, open, receive, receive_one, small_partitions, texts,
+};
 
 #[tokio::test]
 async fn bytes_come_out_as_they_went_in() {

@@ -66,7 +66,53 @@ pub(crate) fn texts(messages: &[LeasedMessage]) -> Vec<&str> {
 
 /// Looks into the store as an operator would.
 pub(crate) fn sql<T: rusqlite::types::FromSql>(dir: &Path, sql: &str) -> T {
+    plain(dir).query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Meddles with it.
+pub(crate) fn sql_do(dir: &Path, sql: &str) {
+    plain(dir).execute_batch(sql).unwrap();
+}
+
+fn plain(dir: &Path) -> rusqlite::Connection {
     let connection = rusqlite::Connection::open(dir.join("queue.db")).unwrap();
     connection.busy_timeout(Duration::from_secs(5)).unwrap();
-    connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    connection
+}
+
+/// A message whose bytes all follow from its id: up to 30 kB, so that some take overflow pages.
+pub(crate) fn message_of(id: Uuid) -> Bytes {
+    let copies = 1 + usize::from(id.as_bytes()[15]) * if id.as_bytes()[14] == 0 { 30 } else { 1 };
+    Bytes::from(id.as_bytes().repeat(copies))
+}
+
+/// The id of such a message; its bytes must be what the id says.
+pub(crate) fn id_in(message: &[u8]) -> Uuid {
+    let id = Uuid::from_slice(&message[..16]).unwrap();
+    assert_eq!(message, message_of(id), "altered");
+    id
+}
+
+/// A number that differs from call to call and from run to run.
+pub(crate) fn random(below: u64) -> u64 {
+    let bytes = Uuid::now_v7().into_bytes();
+    bytes[9..].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte)) % below
+}
+
+/// Takes everything that is visible, and acknowledges it.
+pub(crate) async fn drain(consumer: &EmbeddedConsumer) -> Vec<LeasedMessage> {
+    let mut all = Vec::new();
+    loop {
+        let messages = receive(consumer, 500).await;
+        if messages.is_empty() {
+            return all;
+        }
+        let mut acknowledged = tokio::task::JoinSet::new();
+        for message in messages.clone() {
+            let consumer = consumer.clone();
+            acknowledged.spawn(async move { consumer.acknowledge(&message).await.unwrap() });
+        }
+        acknowledged.join_all().await;
+        all.extend(messages);
+    }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use sluiced_embedded::EmbeddedQueue;
 use sluiced_queue::{Backlog, ConsumeError, WebHookQueueConsumer};
 
-use crate::common::*;
+use crate::common::{
+    LEASE, NOW, append, append_numbered, consumer, dir, open, receive, receive_one, small_partitions, sql,
+    text, texts,
+};
 
 const SHORT: Duration = Duration::from_millis(150);
 

@@ -1,6 +1,16 @@
 //! The store as its users see it: real files, and real processes where it says so.
+#![allow(clippy::unwrap_used, reason = "allowed in tests, and these are their helpers")]
 
+mod child;
 mod common;
+mod shim;
 
 mod appending;
+mod damage;
+mod faults;
+mod killing;
 mod leasing;
+mod opening;
+mod partitions;
+mod sharing;
+mod syncing;

@@ -1,0 +1,59 @@
+//! Several processes on one store.
+
+use std::collections::HashSet;
+
+use sluiced_queue::WebHookQueueConsumer;
+use uuid::Uuid;
+
+use crate::child::{self, Process};
+use crate::common::{consumer, dir, message_of, small_partitions};
+
+/// Three workers in processes of their own and one in this one, while messages are still appended and
+/// partitions come and go: every message is had exactly once.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_is_had_twice() {
+    const MESSAGES: usize = 3000;
+    let dir = dir();
+    let queue = sluiced_embedded::EmbeddedQueue::open(dir.path(), small_partitions()).unwrap();
+    let mut workers: Vec<Process> =
+        (0..3).map(|_| Process::start(&mut child::command("work", dir.path()))).collect();
+    let mut appends = tokio::task::JoinSet::new();
+    for _ in 0..MESSAGES {
+        let queue = queue.clone();
+        appends.spawn(async move {
+            let id = Uuid::now_v7();
+            queue.append(message_of(id), id).await.map(|_| id).unwrap()
+        });
+    }
+    let appended: HashSet<Uuid> = appends.join_all().await.into_iter().collect();
+    let own = consumer(dir.path());
+    let mut had = Vec::new();
+    while !own.backlog().await.unwrap().is_empty() {
+        for message in crate::common::receive(&own, 3).await {
+            had.push(crate::common::id_in(&message.message));
+            own.acknowledge(&message).await.unwrap();
+        }
+    }
+    let theirs: Vec<Vec<String>> = workers.iter_mut().map(Process::rest).collect();
+    assert!(theirs.iter().all(|lines| !lines.is_empty()), "each worker had a share");
+    had.extend(theirs.iter().flatten().map(|line| line.parse::<Uuid>().unwrap()));
+    assert_eq!(had.len(), MESSAGES);
+    assert_eq!(had.into_iter().collect::<HashSet<_>>(), appended);
+    assert_eq!(queue.depth().await.unwrap().messages, 0);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_worker_outlives_the_daemon() {
+    let dir = dir();
+    let queue = crate::common::open(dir.path());
+    crate::common::append_numbered(&queue, 3).await;
+    let consumer = consumer(dir.path());
+    assert_eq!(crate::common::receive(&consumer, 1).await.len(), 1);
+    queue.close().await;
+    assert_eq!(crate::common::drain(&consumer).await.len(), 2);
+    let queue = crate::common::open(dir.path());
+    crate::common::append(&queue, "after the restart").await;
+    assert_eq!(crate::common::text(&crate::common::receive_one(&consumer).await), "after the restart");
+    queue.close().await;
+}
