@@ -9,8 +9,9 @@ use uuid::Uuid;
 use crate::append::{self, Entry};
 use crate::open_error::OpenError;
 use crate::options::Partitioning;
+use crate::partition::Place;
 use crate::store::{self, Layout};
-use crate::{bounds, clock, partition};
+use crate::{bounds, clock};
 
 /// The dead letters of one queue, for an operator's commands. Calls block; a daemon and workers may
 /// be running meanwhile.
@@ -142,7 +143,7 @@ pub(crate) fn bury(
     attempts: u32,
     reason: &str,
 ) -> rusqlite::Result<()> {
-    let number = partition::locate(tx, queue, seq)?;
+    let Place { number, .. } = Place::of(tx, queue, seq)?;
     tx.execute(
         &format!(
             "INSERT INTO dead (queue, seq, message_id, attempts, reason, died_ms, appended_us, crc32, message)

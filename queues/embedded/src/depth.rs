@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::{append, partition};
+use crate::append;
+use crate::partition::Place;
 
 /// What is in a queue and not done: waiting, leased or delayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +62,7 @@ fn oldest(connection: &Connection, queue: i64) -> rusqlite::Result<Option<i64>> 
 }
 
 fn appended_us(connection: &Connection, queue: i64, seq: i64) -> rusqlite::Result<Option<i64>> {
-    let number = partition::locate(connection, queue, seq)?;
+    let Place { number, .. } = Place::of(connection, queue, seq)?;
     connection
         .query_row(&format!("SELECT appended_us FROM messages_{number} WHERE seq = ?"), [seq], |row| {
             row.get(0)

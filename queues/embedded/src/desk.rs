@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fault::Fault;
 use crate::lease::{self, Taken};
-use crate::settle::{self, Settled, Verdict};
+use crate::settle::{self, Key, Settled, Verdict};
 use crate::store::Layout;
 use crate::{append, bounds, clock, connection, partition};
 
@@ -31,8 +31,7 @@ pub(crate) enum Call {
 
 /// A verdict and who waits for it to be carried out.
 pub(crate) struct Settle {
-    /// Sequence number and lease.
-    pub(crate) key: (i64, i64),
+    pub(crate) key: Key,
     pub(crate) verdict: Verdict,
     pub(crate) reply: Reply<()>,
 }
@@ -136,10 +135,8 @@ impl Desk {
         };
         self.quiet = None;
         let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        let settled = settles
-            .iter()
-            .map(|settle| settle::settle(&tx, queue, settle.key, &settle.verdict))
-            .collect::<Result<_, _>>()?;
+        let asked: Vec<_> = settles.iter().map(|settle| (settle.key, &settle.verdict)).collect();
+        let settled = settle::settle_all(&tx, queue, &asked)?;
         tx.commit()?;
         self.commits += 1;
         Ok(settled)
@@ -197,7 +194,7 @@ impl Desk {
         );
         let reason = Verdict::DeadLetter("damaged: the bytes don't match their checksum".into());
         let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        settle::settle(&tx, queue, (message.seq, message.lease), &reason)?;
+        settle::settle_all(&tx, queue, &[((message.seq, message.lease), &reason)])?;
         tx.commit()
     }
 

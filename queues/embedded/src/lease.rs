@@ -5,7 +5,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use crate::{bounds, partition};
+use crate::bounds;
+use crate::partition::Place;
 
 /// One message that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +88,19 @@ pub(crate) fn find(connection: &Connection, queue: i64, seq: i64) -> rusqlite::R
     Ok(range.filter(|range| range.last >= seq))
 }
 
-/// Takes one message out of its range; what is left and right of it stays leased.
-pub(crate) fn remove(tx: &Transaction<'_>, queue: i64, range: &Range, seq: i64) -> rusqlite::Result<()> {
+/// Takes neighbours out of their range; what is left and right of them stays leased.
+pub(crate) fn remove(
+    tx: &Transaction<'_>,
+    queue: i64,
+    range: &Range,
+    (first, last): (i64, i64),
+) -> rusqlite::Result<()> {
     delete(tx, queue, range)?;
-    if range.first < seq {
-        insert(tx, queue, &Range { last: seq - 1, ..*range })?;
+    if range.first < first {
+        insert(tx, queue, &Range { last: first - 1, ..*range })?;
     }
-    if seq < range.last {
-        insert(tx, queue, &Range { first: seq + 1, ..*range })?;
+    if last < range.last {
+        insert(tx, queue, &Range { first: last + 1, ..*range })?;
     }
     Ok(())
 }
@@ -210,13 +216,26 @@ fn take_fresh(
     let (before, tail): (i64, i64) = tx
         .prepare_cached("SELECT cursor, tail FROM queues WHERE queue = ?")?
         .query_row([queue], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let until = tail.min(before.saturating_add_unsigned(budget.messages as u64));
     let mut cursor = before;
-    while cursor < tail
-        && budget.messages > 0
-        && budget.spend(length(tx, queue, cursor + 1)?, taken.is_empty())
-    {
-        cursor += 1;
-        taken.push(Taken { seq: cursor, attempt: 1, lease });
+    while cursor < until && budget.messages > 0 {
+        let place = Place::of(tx, queue, cursor + 1)?;
+        let sql =
+            format!("SELECT seq, length(message) FROM messages_{} WHERE seq BETWEEN ? AND ?", place.number);
+        let mut statement = tx.prepare_cached(&sql)?;
+        let mut rows = statement.query([cursor + 1, until.min(place.last)])?;
+        let begin = cursor;
+        while let Some(row) = rows.next()?
+            && row.get::<_, i64>(0)? == cursor + 1
+            && budget.spend(row.get(1)?, taken.is_empty())
+        {
+            cursor += 1;
+            taken.push(Taken { seq: cursor, attempt: 1, lease });
+        }
+        if cursor == begin && budget.messages > 0 {
+            // The next message should be there and isn't.
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        }
     }
     if cursor > before {
         tx.prepare_cached("UPDATE queues SET cursor = ? WHERE queue = ?")?.execute([cursor, queue])?;
@@ -226,7 +245,7 @@ fn take_fresh(
 
 /// Bytes of a message; the body isn't read for it.
 fn length(tx: &Transaction<'_>, queue: i64, seq: i64) -> rusqlite::Result<u64> {
-    let number = partition::locate(tx, queue, seq)?;
+    let Place { number, .. } = Place::of(tx, queue, seq)?;
     tx.prepare_cached(&format!("SELECT length(message) FROM messages_{number} WHERE seq = ?"))?
         .query_row([seq], |row| row.get(0))
 }

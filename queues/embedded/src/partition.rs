@@ -72,19 +72,52 @@ impl Partition {
     }
 }
 
-/// The partition in which a message lies.
-pub(crate) fn locate(connection: &Connection, queue: i64, seq: i64) -> rusqlite::Result<i64> {
-    let moved = connection
-        .prepare_cached("SELECT partition FROM moved WHERE queue = ? AND seq = ?")?
-        .query_row([queue, seq], |row| row.get(0))
-        .optional()?;
-    match moved {
-        Some(partition) => Ok(partition),
-        None => connection
+/// Neighbouring messages that lie in one partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) number: i64,
+    first: i64,
+    /// The last message of which this holds, if it exists.
+    pub(crate) last: i64,
+}
+
+impl Place {
+    /// Where a message lies, and its successors as far as they lie there too.
+    pub(crate) fn of(connection: &Connection, queue: i64, seq: i64) -> rusqlite::Result<Self> {
+        let moved: Option<(i64, i64)> = connection
             .prepare_cached(
-                "SELECT partition FROM partitions WHERE queue = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+                "SELECT seq, partition FROM moved WHERE queue = ? AND seq >= ? ORDER BY seq LIMIT 1",
             )?
-            .query_row([queue, seq], |row| row.get(0)),
+            .query_row([queue, seq], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match moved {
+            Some((at, number)) if at == seq => Ok(Self { number, first: seq, last: seq }),
+            next => Self::by_range(connection, queue, seq, next.map_or(i64::MAX, |(at, _)| at - 1)),
+        }
+    }
+
+    /// This place, or where `seq` lies if that is another.
+    pub(crate) fn or_of(
+        place: Option<Self>,
+        connection: &Connection,
+        queue: i64,
+        seq: i64,
+    ) -> rusqlite::Result<Self> {
+        match place {
+            Some(place) if (place.first..=place.last).contains(&seq) => Ok(place),
+            _ => Self::of(connection, queue, seq),
+        }
+    }
+
+    fn by_range(connection: &Connection, queue: i64, seq: i64, last_max: i64) -> rusqlite::Result<Self> {
+        connection
+            .prepare_cached(
+                "SELECT partition, last FROM partitions WHERE queue = ?1 AND first <= ?2 AND last >= ?2
+                 ORDER BY first DESC LIMIT 1",
+            )?
+            .query_row([queue, seq], |row| {
+                Ok(Self { number: row.get(0)?, first: seq, last: last_max.min(row.get(1)?) })
+            })
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction};
 use sluiced_queue::Backlog;
 
 use crate::lease::{self, Range, Taken};
-use crate::{clock, dead, partition};
+use crate::partition::{self, Place};
+use crate::{clock, dead};
 
 /// A worker's verdict on one message.
 #[derive(Clone, Debug)]
@@ -37,22 +38,72 @@ pub(crate) enum Settled {
     LeaseLost,
 }
 
-/// Carries a verdict out, if the lease still stands.
+/// Sequence number and lease.
+pub(crate) type Key = (i64, i64);
+
+/// Carries verdicts out, each if its lease still stands; one answer for each. Acknowledgements of
+/// neighbours, which is what a worker that keeps up sends, cost hardly more than one.
 ///
 /// A lease that has expired stands until somebody's `receive` takes its messages back: nobody else has
 /// had the message yet, so work that was done in time or nearly so isn't done again.
-pub(crate) fn settle(
+pub(crate) fn settle_all(
     tx: &Transaction<'_>,
     queue: i64,
-    (seq, lease): (i64, i64),
+    asked: &[(Key, &Verdict)],
+) -> rusqlite::Result<Vec<Settled>> {
+    let mut settled = vec![Settled::LeaseLost; asked.len()];
+    let mut acknowledged: Vec<(Key, usize)> = Vec::new();
+    for (at, (key, verdict)) in asked.iter().enumerate() {
+        match verdict {
+            Verdict::Acknowledge => acknowledged.push((*key, at)),
+            _ => settled[at] = settle(tx, queue, *key, verdict)?,
+        }
+    }
+    acknowledged.sort_unstable_by_key(|((seq, lease), _)| (*lease, *seq));
+    let neighbours =
+        |((a, of_a), _): &(Key, usize), ((b, of_b), _): &(Key, usize)| of_a == of_b && *b == a + 1;
+    for run in acknowledged.chunk_by(neighbours) {
+        acknowledge_run(tx, queue, run, &mut settled)?;
+    }
+    Ok(settled)
+}
+
+/// Acknowledges neighbours of one lease.
+fn acknowledge_run(
+    tx: &Transaction<'_>,
+    queue: i64,
+    mut run: &[(Key, usize)],
+    settled: &mut [Settled],
+) -> rusqlite::Result<()> {
+    while let Some(&((first, lease), _)) = run.first() {
+        let Some(range) = lease::find(tx, queue, first)?.filter(|range| range.lease == lease) else {
+            run = &run[1..];
+            continue;
+        };
+        let covered = run.iter().take_while(|((seq, _), _)| *seq <= range.last).count();
+        let (now, later) = run.split_at(covered);
+        let last = now.last().map_or(first, |((seq, _), _)| *seq);
+        lease::remove(tx, queue, &range, (first, last))?;
+        let outcome = done(tx, queue, first, last)?;
+        now.iter().for_each(|(_, at)| settled[*at] = outcome);
+        run = later;
+    }
+    Ok(())
+}
+
+/// Carries one verdict out.
+fn settle(
+    tx: &Transaction<'_>,
+    queue: i64,
+    (seq, lease): Key,
     verdict: &Verdict,
 ) -> rusqlite::Result<Settled> {
     let Some(range) = lease::find(tx, queue, seq)?.filter(|range| range.lease == lease) else {
         return Ok(Settled::LeaseLost);
     };
-    lease::remove(tx, queue, &range, seq)?;
+    lease::remove(tx, queue, &range, (seq, seq))?;
     match verdict {
-        Verdict::Acknowledge => done(tx, queue, seq),
+        Verdict::Acknowledge => done(tx, queue, seq, seq),
         Verdict::Release { delay, failed } => {
             let attempts = if *failed { range.attempt } else { range.attempt - 1 };
             let visible_ms = if delay.is_zero() { 0 } else { clock::in_ms(clock::now_ms(), *delay) };
@@ -66,7 +117,7 @@ pub(crate) fn settle(
         }
         Verdict::DeadLetter(reason) => {
             dead::bury(tx, queue, seq, range.attempt, reason)?;
-            done(tx, queue, seq)
+            done(tx, queue, seq, seq)
         }
     }
 }
@@ -80,10 +131,12 @@ pub(crate) fn bodies(
     // One transaction: a message may be moved between the look where it lies and the look there.
     let tx = connection.transaction()?;
     let mut bodies = Vec::with_capacity(taken.len());
+    let mut place = None;
     for &message in taken {
-        let number = partition::locate(&tx, queue, message.seq)?;
+        let here = Place::or_of(place, &tx, queue, message.seq)?;
+        place = Some(here);
         let (crc32, body): (u32, Vec<u8>) = tx
-            .prepare_cached(&format!("SELECT crc32, message FROM messages_{number} WHERE seq = ?"))?
+            .prepare_cached(&format!("SELECT crc32, message FROM messages_{} WHERE seq = ?", here.number))?
             .query_row([message.seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
         bodies.push((message, (crc32fast::hash(&body) == crc32).then_some(body)));
     }
@@ -106,12 +159,25 @@ pub(crate) fn backlog(connection: &Connection, queue: i64, now_ms: i64) -> rusql
         })
 }
 
-fn done(tx: &Transaction<'_>, queue: i64, seq: i64) -> rusqlite::Result<Settled> {
-    let number = partition::locate(tx, queue, seq)?;
-    let bytes: u64 = tx
-        .prepare_cached(&format!("SELECT length(message) FROM messages_{number} WHERE seq = ?"))?
-        .query_row([seq], |row| row.get(0))?;
-    tx.prepare_cached("DELETE FROM moved WHERE queue = ? AND seq = ?")?.execute(params![queue, seq])?;
-    let finished = partition::count_done(tx, number, 1, bytes)?;
-    Ok(if finished { Settled::PartitionDone } else { Settled::Yes })
+/// Counts neighbours as done, in whichever partitions they lie.
+fn done(tx: &Transaction<'_>, queue: i64, first: i64, last: i64) -> rusqlite::Result<Settled> {
+    let mut settled = Settled::Yes;
+    let mut next = first;
+    while next <= last {
+        let place = Place::of(tx, queue, next)?;
+        let here = (next, last.min(place.last));
+        let (messages, bytes): (u64, u64) = tx
+            .prepare_cached(&format!(
+                "SELECT count(*), coalesce(sum(length(message)), 0) FROM messages_{} WHERE seq BETWEEN ? AND ?",
+                place.number
+            ))?
+            .query_row(<[i64; 2]>::from(here), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if partition::count_done(tx, place.number, messages, bytes)? {
+            settled = Settled::PartitionDone;
+        }
+        next = here.1 + 1;
+    }
+    tx.prepare_cached("DELETE FROM moved WHERE queue = ? AND seq BETWEEN ? AND ?")?
+        .execute([queue, first, last])?;
+    Ok(settled)
 }
