@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::ArgMatches;
-use sluiced_queue::{ConsumeError, LeasedMessage, WebHookQueueConsumer, json};
+use sluiced_queue::{ConsumeError, LeasedMessage, WebHookQueueConsumer};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -95,7 +95,7 @@ async fn print_batch(
     let mut lines = Vec::with_capacity(messages.len());
     let mut held = Vec::with_capacity(messages.len());
     for message in messages {
-        match json::print_line(&message.message) {
+        match message.print_line() {
             Ok(line) => {
                 lines.push(line);
                 held.push(message);

@@ -5,6 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::context::WebHookQueueContext;
+use crate::format;
+use crate::json::DecodeError;
+
 /// Takes messages out of a queue, each under a lease: until the lease ends, or is given up, nobody
 /// else gets the message. Delivery is at least once; a worker may see one `messageId` twice.
 #[async_trait]
@@ -61,14 +65,34 @@ pub trait WebHookQueueConsumer: Send + Sync {
 /// A message and the right to work on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedMessage {
-    /// The message as encoded; see [`crate::json`].
+    /// The message as encoded; see [`crate::format`].
     pub message: Bytes,
+    /// Its message headers, if its format has any.
+    pub headers: Vec<(String, String)>,
     /// How often it has been handed out, this time included: 1 at first.
     pub attempt: u32,
     /// Names the message inside its backend.
     pub tag: u64,
     /// Names the lease inside its backend.
     pub lease: u64,
+}
+
+impl LeasedMessage {
+    /// The webhook in it, whatever its format.
+    ///
+    /// # Errors
+    /// When it can't be read: it is of a newer sluiced, or somebody else's.
+    pub fn context(&self) -> Result<WebHookQueueContext, DecodeError> {
+        WebHookQueueContext::decode_message(&self.message, &self.headers)
+    }
+
+    /// The message as one line of JSON, whatever its body is: see [`crate::format::print_line`].
+    ///
+    /// # Errors
+    /// As for [`LeasedMessage::context`].
+    pub fn print_line(&self) -> Result<Vec<u8>, DecodeError> {
+        format::print_line(&self.message, &self.headers)
+    }
 }
 
 /// What is in a queue.

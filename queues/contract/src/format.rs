@@ -155,6 +155,26 @@ impl WebHookQueueContext {
     }
 }
 
+/// One line of `work --print`. CR and LF between the tokens of the body become spaces, so one line is one
+/// message, whatever the body is. A CloudEvent stays one; of the other forms the line is the context, with
+/// the body's exact bytes in `bodyBase64`.
+///
+/// # Errors
+/// When the message can't be read.
+pub fn print_line(payload: &[u8], headers: &[(String, String)]) -> Result<Vec<u8>, DecodeError> {
+    let context = WebHookQueueContext::decode_message(payload, headers)?;
+    if headers.is_empty() && serde_json::from_slice::<CloudEvent<'_>>(payload).is_ok() {
+        return Ok(on_one_line(payload));
+    }
+    let with_bytes = WebHookQueueContext { raw_body: !context.data.bytes().is_empty(), ..context };
+    Ok(on_one_line(&with_bytes.encode()))
+}
+
+/// Inside a JSON string neither byte can stand raw, so whatever is found lies between tokens.
+fn on_one_line(json: &[u8]) -> Vec<u8> {
+    json.iter().map(|&b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }).collect()
+}
+
 /// What of a CloudEvent takes us back to the context.
 #[derive(Deserialize)]
 struct CloudEvent<'a> {

@@ -94,27 +94,6 @@ impl WebHookQueueContext {
     }
 }
 
-/// One line of `work --print`: the message with CR and LF between the tokens of `data` made spaces,
-/// and `bodyBase64` added where it isn't there yet. One line is one message, whatever the body is.
-///
-/// # Errors
-/// When the message can't be read.
-pub fn print_line(message: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let context = WebHookQueueContext::decode(message)?;
-    let object = message.trim_ascii_end();
-    // Inside a JSON string neither byte can stand raw, so whatever is found lies between tokens.
-    let mut line: Vec<u8> =
-        object.iter().map(|&b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }).collect();
-    let carried = context.raw_body || matches!(&context.data, Data::Bytes(bytes) if !bytes.is_empty());
-    if !carried {
-        line.pop();
-        let mut out = Writer(line);
-        out.raw(",\"bodyBase64\":\"").base64(context.data.bytes()).raw("\"}");
-        line = out.0;
-    }
-    Ok(line)
-}
-
 /// Why a message can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {

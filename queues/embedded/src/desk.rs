@@ -177,6 +177,7 @@ impl Desk {
             };
             leased.push(LeasedMessage {
                 message: Bytes::from(body),
+                headers: Vec::new(),
                 attempt: taken.attempt,
                 tag: taken.seq.cast_unsigned(),
                 lease: taken.lease.cast_unsigned(),

@@ -36,6 +36,19 @@ fn a_raw_message_is_the_body_alone_and_its_headers_tell_the_rest() {
     );
 }
 
+#[test]
+fn a_line_is_one_message_in_every_form() {
+    let context = context(Some("application/json"), b"{\r\n}\n");
+    for format in FORMATS {
+        let encoded = context.encode_as(format);
+        let line = print_line(&encoded.payload, &encoded.headers).unwrap();
+        assert!(!line.contains(&b'\n') && !line.contains(&b'\r'), "{format:?}");
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value.get("specversion").is_some(), format == Format::CloudEvents);
+        assert_eq!(value.get("bodyBase64").is_some(), format != Format::CloudEvents);
+    }
+}
+
 proptest! {
     #[test]
     fn every_form_gives_the_whole_context_back(
