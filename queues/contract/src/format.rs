@@ -166,7 +166,7 @@ pub fn print_line(payload: &[u8], headers: &[(String, String)]) -> Result<Vec<u8
     if headers.is_empty() && serde_json::from_slice::<CloudEvent<'_>>(payload).is_ok() {
         return Ok(on_one_line(payload));
     }
-    let with_bytes = WebHookQueueContext { raw_body: !context.data.bytes().is_empty(), ..context };
+    let with_bytes = WebHookQueueContext { raw_body: true, ..context };
     Ok(on_one_line(&with_bytes.encode()))
 }
 

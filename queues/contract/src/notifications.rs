@@ -5,16 +5,16 @@ use serde_json::{Map, Value};
 
 /// The body of a `custom` webhook. Read it with [`crate::WebHookQueueContext::data_as`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub struct CustomNotifications {
     /// Names the delivery; the same for each attempt.
     #[serde(alias = "id")]
     pub id: String,
     /// Which attempt this is, from 1.
-    #[serde(alias = "attempt")]
+    #[serde(alias = "attempt", default)]
     pub attempt: u32,
     /// What the subscription was registered with.
-    #[serde(alias = "properties")]
+    #[serde(alias = "properties", default)]
     pub properties: Map<String, Value>,
     /// The notifications, each with its `Action`.
     #[serde(alias = "notifications")]

@@ -144,6 +144,6 @@ proptest! {
         let line = print_line(&message, &[]).unwrap();
         prop_assert!(!line.contains(&b'\n'));
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
-        prop_assert_eq!(BASE64.decode(value["bodyBase64"].as_str().unwrap_or_default()).unwrap(), body);
+        prop_assert_eq!(BASE64.decode(value["bodyBase64"].as_str().unwrap()).unwrap(), body);
     }
 }
