@@ -16,6 +16,7 @@ use crate::http::budget::Budget;
 use crate::log::quiet::Quiet;
 use crate::log::summary::Summary;
 use crate::log::{DeliveryRecord, Logger, Outcome};
+use crate::metrics::Metrics;
 use crate::reason::Reason;
 use crate::receivers::Receivers;
 
@@ -67,6 +68,8 @@ pub struct App {
     pub quiet: Quiet,
     /// Counts of the last seconds.
     pub summary: Summary,
+    /// Counts since the start.
+    pub metrics: Metrics,
 }
 
 impl App {
@@ -84,6 +87,7 @@ impl App {
         status: StatusCode,
     ) {
         self.summary.count(outcome, record.total_us());
+        self.metrics.count(record, outcome, reason);
         if reason.is_none_or(|reason| self.quiet.allows(reason, StdInstant::now())) {
             record.write(&self.logger, outcome, reason, status);
         }

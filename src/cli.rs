@@ -89,7 +89,7 @@ pub struct ServeFlags {
     /// Where webhooks come in [default: 127.0.0.1:8080]
     #[arg(long, env = "SLUICED_LISTEN", value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Where /livez and /readyz are served, or `off` [default: 127.0.0.1:8081]
+    /// Where /livez, /readyz and /metrics are served, or `off` [default: 127.0.0.1:8081]
     #[arg(long, env = "SLUICED_OPS_LISTEN", value_name = "ADDR|off")]
     pub ops_listen: Option<String>,
     /// The base URL that senders know, for the URLs to paste at providers and for those that sign URLs

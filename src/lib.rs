@@ -12,7 +12,7 @@
 //! * [`message`]: from a verified delivery to the message.
 //! * [`handlers`]: what happens to it; [`backend`]: the seam to the queues.
 //! * [`reason`]: why a delivery wasn't accepted, and the table that maps it to HTTP.
-//! * [`log`]: one line per delivery; [`ops`]: `/livez` and `/readyz`.
+//! * [`log`]: one line per delivery; [`metrics`]; [`ops`]: `/livez`, `/readyz`, `/metrics`.
 //! * [`bounds`] and [`limits`]: every bound with its reason, and the process's own.
 
 pub mod app;
@@ -28,6 +28,7 @@ pub mod http;
 pub mod limits;
 pub mod log;
 pub mod message;
+pub mod metrics;
 pub mod ops;
 pub mod pipeline;
 pub mod reason;

@@ -1,4 +1,4 @@
-//! The ops listener: `/livez` and `/readyz`.
+//! The ops listener: `/livez`, `/readyz`, `/metrics`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Phase};
 use crate::bounds::{ACCEPT_PAUSE, OPS_CONNECTIONS_MAX, OPS_TIMEOUT};
+use crate::metrics::CONTENT_TYPE as CONTENT_TYPE_METRICS;
 
 /// Serves until told to stop.
 pub async fn serve(listener: TcpListener, app: Arc<App>, stop: CancellationToken) {
@@ -36,8 +37,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, stop: CancellationToken
         let app = app.clone();
         connections.spawn(async move {
             let service = service_fn(move |request| {
-                let reply = answer(&app, &request);
-                async move { Ok::<_, Infallible>(reply) }
+                let app = app.clone();
+                async move { Ok::<_, Infallible>(answer(&app, &request).await) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(OPS_TIMEOUT).keep_alive(false);
@@ -48,14 +49,21 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, stop: CancellationToken
 }
 
 /// Answering at all shows that the runtime schedules tasks, which is all that being alive means.
-fn answer(app: &App, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(app: &App, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let verbose =
         request.uri().query().is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" => readiness(app, verbose),
-        _ => text(StatusCode::NOT_FOUND, "there is /livez and /readyz here\n".into()),
+        "/metrics" => metrics(app).await,
+        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics here\n".into()),
     }
+}
+
+async fn metrics(app: &App) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, app.metrics.render(app, app.queue.depth().await));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_METRICS));
+    response
 }
 
 /// Ready while a webhook can be made durable and the daemon isn't stopping.

@@ -40,7 +40,7 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: IpAddr)
         open.record.path = Some(head.uri.path().to_owned());
         return finish(app, head.version, open.refuse(&Problem::new(Reason::UnknownReceiver)));
     };
-    open.record.receiver = Some(receiver.name.clone());
+    open.record.receiver = Some(receiver.clone());
     open.record.id = Some(id.clone());
     if !receiver.verifier.allows(&head.method) {
         let allow = Some(receiver.verifier.allow());

@@ -13,6 +13,8 @@ use crate::verify::{PublicUrl, ReceiverSettings, Secret, Verifier};
 /// A configured endpoint: a provider, an id, secrets.
 #[derive(Debug)]
 pub struct Receiver {
+    /// `name` or `name/id`, for metrics.
+    pub label: Arc<str>,
     /// As configured, in lower case.
     pub name: String,
     /// As configured; empty without one.
@@ -90,6 +92,7 @@ impl Receivers {
         let settings = settings(configured, config).map_err(|e| wrong(&e))?;
         let verifier = Verifier::compile(row, &settings).map_err(|e| wrong(&e))?;
         let receiver = Arc::new(Receiver {
+            label: label.as_str().into(),
             name: configured.name.clone(),
             id: configured.id.clone(),
             verifier,

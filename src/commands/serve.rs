@@ -65,6 +65,7 @@ pub async fn run(
         logger,
         quiet: Default::default(),
         summary: Default::default(),
+        metrics: Default::default(),
     });
     let daemon = Daemon::start(app, listener, ops_listener);
     let ended = tokio::select! {
@@ -124,7 +125,7 @@ fn announce(
         "queue open"
     );
     if let Some(address) = ops.and_then(|ops| ops.local_addr().ok()) {
-        tracing::info!(address = %address, paths = "/livez /readyz", "ops listening");
+        tracing::info!(address = %address, paths = "/livez /readyz /metrics", "ops listening");
     }
     tracing::info!(address, "listening");
 }

@@ -1,6 +1,7 @@
 //! The line of one delivery, written when its answer is decided.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::StatusCode;
@@ -9,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Level, Logger};
 use crate::reason::Reason;
+use crate::receivers::Receiver;
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +55,8 @@ pub struct DeliveryRecord {
     pub started: Instant,
     /// The client's address.
     pub client: IpAddr,
-    /// The receiver's name, once it is found.
-    pub receiver: Option<String>,
+    /// The receiver, once it is found.
+    pub receiver: Option<Arc<Receiver>>,
     /// The id in the URL.
     pub id: Option<String>,
     /// The path, for requests to no receiver.
@@ -114,7 +116,7 @@ impl DeliveryRecord {
         let mut line = logger.line(level, "delivery");
         line.string("outcome", outcome.as_str())
             .optional("reason", reason.map(Reason::as_str))
-            .optional("receiver", self.receiver.as_deref())
+            .optional("receiver", self.receiver.as_ref().map(|receiver| receiver.name.as_str()))
             .optional("id", self.id.as_deref())
             .list("actions", &self.actions)
             .optional("delivery_id", self.delivery_id.as_deref());

@@ -125,6 +125,11 @@ impl Logger {
         self.sink.push(line.finish());
     }
 
+    /// Lines that a stalled sink has cost since the start.
+    pub fn dropped(&self) -> u64 {
+        self.sink.dropped()
+    }
+
     /// Writes out what is queued, within a deadline, and ends the sink.
     pub fn close(&self) {
         self.sink.close();

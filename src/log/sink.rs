@@ -42,7 +42,7 @@ impl Sink {
         }
     }
 
-    /// Lines dropped and not yet reported.
+    /// Lines dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -59,18 +59,19 @@ impl Sink {
 
 /// Writes batches until every sender is gone; after a gap it says how much is missing.
 fn write_all(queue: &Receiver<String>, mut out: impl Write, style: Style, dropped: &AtomicU64) {
-    let mut batch = String::new();
+    let (mut batch, mut reported) = (String::new(), 0);
     while let Ok(line) = queue.recv() {
         batch.push_str(&line);
         while batch.len() < LOG_BATCH_BYTES {
             let Ok(line) = queue.try_recv() else { break };
             batch.push_str(&line);
         }
-        let missing = dropped.swap(0, Ordering::Relaxed);
-        if missing > 0 {
+        let total = dropped.load(Ordering::Relaxed);
+        if total > reported {
             let mut line = Line::new(style, Level::Warn, "log lines were dropped, the sink had stalled");
-            line.number("count", missing);
+            line.number("count", total - reported);
             batch.push_str(&line.finish());
+            reported = total;
         }
         // A closed stdout must not end the daemon; there is nowhere left to say so.
         let _ = out.write_all(batch.as_bytes()).and_then(|()| out.flush());

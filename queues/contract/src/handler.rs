@@ -1,5 +1,7 @@
 //! What makes a message durable, and the proof that it is.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::context::WebHookQueueContext;
@@ -22,6 +24,11 @@ pub trait WebHookQueueHandler: Send + Sync + 'static {
 
     /// Whether a message could be made durable at this moment.
     fn health(&self) -> Health;
+
+    /// How much waits in the queue; `None` when the backend can't tell cheaply.
+    async fn depth(&self) -> Option<Depth> {
+        None
+    }
 
     /// Finishes what is under way and lets go of files and connections. Called once, last.
     async fn close(&self);
@@ -112,6 +119,17 @@ pub enum EnqueueError {
     /// Credentials, permissions or settings are wrong; only an operator can mend it.
     #[error("the queue is misconfigured: {0}")]
     Misconfigured(String),
+}
+
+/// How much waits in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that are not done.
+    pub messages: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+    /// How long the oldest has been there; `None` without one.
+    pub oldest_age: Option<Duration>,
 }
 
 /// A backend's state, for `/readyz`.

@@ -22,6 +22,6 @@ pub use consumer::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 pub use context::{RequestFacts, WebHookQueueContext};
 pub use data::Data;
 pub use format::{Encoded, Format};
-pub use handler::{Durable, EnqueueError, Health, Receipt, WebHookQueueHandler};
+pub use handler::{Depth, Durable, EnqueueError, Health, Receipt, WebHookQueueHandler};
 pub use json::DecodeError;
 pub use notifications::CustomNotifications;

@@ -14,7 +14,6 @@ use sluiced_queue::{EnqueueError, Health, Receipt, WebHookQueueContext, WebHookQ
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
-use crate::bounds;
 use crate::connection::{self, Role};
 use crate::depth::{self, Depth, DepthError};
 use crate::maintenance::{Maintenance, Stop};
@@ -23,6 +22,7 @@ use crate::options::Options;
 use crate::state::{Counts, State, lock};
 use crate::store::{self, Layout};
 use crate::writer::{Append, Command, Writer};
+use crate::{bounds, clock};
 
 /// A durable queue in a directory, open for appending. One process has it at a time; workers take
 /// messages out through [`crate::EmbeddedConsumer`]. A clone, or [`Self::named`], is another handle
@@ -210,6 +210,16 @@ impl WebHookQueueHandler for EmbeddedQueue {
 
     fn health(&self) -> Health {
         Self::health(self)
+    }
+
+    async fn depth(&self) -> Option<sluiced_queue::Depth> {
+        let depth = Self::depth(self).await.ok()?;
+        let age = |us: i64| Duration::from_micros(u64::try_from(clock::now_us() - us).unwrap_or_default());
+        Some(sluiced_queue::Depth {
+            messages: depth.messages,
+            bytes: depth.bytes,
+            oldest_age: depth.oldest_us.map(age),
+        })
     }
 
     async fn close(&self) {
