@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 
 /// The secret of the receivers under test. Made up.
 pub const SECRET: &str = "it-is-only-a-test-secret";
@@ -21,7 +21,16 @@ pub fn github_signature(secret: &str, body: &[u8]) -> String {
 /// HMAC-SHA256 in hex.
 pub fn hmac_sha256_hex(secret: &str, message: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    hmac::sign(&key, message).as_ref().iter().map(|b| format!("{b:02x}")).collect()
+    hex(hmac::sign(&key, message).as_ref())
+}
+
+/// SHA-256 in hex, for comparing contents.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The head and body of a signed GitHub webhook, keep-alive.

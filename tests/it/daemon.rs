@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,6 +17,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_sluiced"))
 }
+
+/// Serves on ports that the kernel picks.
+pub const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
 
 /// A command of the binary under test with an environment of its own.
 pub fn sluiced() -> Command {
@@ -35,8 +39,8 @@ pub struct Daemon {
     pub address: SocketAddr,
     /// Where it is asked how it is.
     pub ops: SocketAddr,
-    dir: PathBuf,
     log: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -45,35 +49,36 @@ impl Daemon {
         Self::try_start(dir, args).unwrap_or_else(|log| panic!("the daemon didn't start:\n{log}"))
     }
 
+    /// Starts it with a configuration file besides.
+    pub fn with_config(dir: &Path, config: &str, args: &[&str]) -> Self {
+        let path = dir.join("sluiced.toml");
+        std::fs::write(&path, config).unwrap();
+        let flag = format!("--config={}", path.display());
+        Self::start(dir, &[&[flag.as_str()], args].concat())
+    }
+
     /// Starts it; the log when it ended instead of listening.
     pub fn try_start(dir: &Path, args: &[&str]) -> Result<Self, String> {
         let mut command = sluiced();
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--ops-listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-        ]);
-        command.arg("--data-dir").arg(dir).args(args);
-        Self::spawn(command, dir)
+        command.args(SERVE).args(["--log-format", "json", "--data-dir"]).arg(dir).args(args);
+        Self::spawn(command)
     }
 
     /// Starts a command that was put together elsewhere.
-    pub fn spawn(mut command: Command, dir: &Path) -> Result<Self, String> {
+    pub fn spawn(mut command: Command) -> Result<Self, String> {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().unwrap(), log.clone());
-        collect(child.stderr.take().unwrap(), log.clone());
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), log.clone()),
+            collect(child.stderr.take().unwrap(), log.clone()),
+        ];
         let mut daemon = Self {
             child,
             address: ([127, 0, 0, 1], 0).into(),
             ops: ([127, 0, 0, 1], 0).into(),
-            dir: dir.to_owned(),
             log,
+            readers,
         };
         let listening = |lines: &[Value], msg: &str| {
             lines.iter().find(|l| l["msg"] == msg).and_then(|l| l["address"].as_str()?.parse().ok())
@@ -86,18 +91,13 @@ impl Daemon {
                 daemon.ops = listening(&lines, "ops listening").unwrap_or(daemon.ops);
                 return Ok(daemon);
             }
-            if let Some(status) = daemon.child.try_wait().unwrap() {
-                pause();
+            if daemon.child.try_wait().unwrap().is_some() {
+                let status = daemon.wait();
                 return Err(format!("{status}\n{}", daemon.text()));
             }
             assert!(Instant::now() < deadline, "neither listening nor ended:\n{}", daemon.text());
             pause();
         }
-    }
-
-    /// Its data directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// Its process.
@@ -122,12 +122,17 @@ impl Daemon {
 
     /// Waits for a line of a delivery for which `wanted` holds.
     pub fn wait_for_delivery(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for_line(|line| line["msg"] == "delivery" && wanted(line))
+    }
+
+    /// Waits for a line for which `wanted` holds.
+    pub fn wait_for_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(line) = self.deliveries().into_iter().find(|line| wanted(line)) {
+            if let Some(line) = self.log().into_iter().find(&wanted) {
                 return line;
             }
-            assert!(Instant::now() < deadline, "no such delivery in the log:\n{}", self.text());
+            assert!(Instant::now() < deadline, "no such line in the log:\n{}", self.text());
             pause();
         }
     }
@@ -139,23 +144,19 @@ impl Daemon {
         assert!(status.success());
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for the last line of its log.
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it doesn't end:\n{}", self.text());
-            pause();
+        wait_until("its end", || self.child.try_wait().unwrap().is_some());
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
         }
+        self.child.wait().unwrap()
     }
 
     /// Stops it as a service manager would, and expects that to go well.
     pub fn stop(mut self) -> String {
         self.signal("TERM");
         let status = self.wait();
-        pause();
         let text = self.text();
         assert!(status.success(), "{status}\n{text}");
         text
@@ -175,17 +176,27 @@ impl Drop for Daemon {
     }
 }
 
+/// Waits for a condition, within [`PATIENCE`].
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        pause();
+    }
+}
+
 /// A moment between two looks at a condition.
 #[allow(clippy::disallowed_methods)]
 pub fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
 
-fn collect(from: impl std::io::Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) {
+fn collect(from: impl std::io::Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        for line in BufReader::new(from).lines() {
+        // Not `lines`: a byte that isn't UTF-8 must be seen by the test, not end its reading.
+        for line in BufReader::new(from).split(b'\n') {
             let Ok(line) = line else { return };
-            into.lock().unwrap().push(line);
+            into.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
         }
-    });
+    })
 }

@@ -12,3 +12,4 @@ mod daemon;
 mod worker;
 
 mod basics;
+mod real_input;
