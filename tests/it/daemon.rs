@@ -176,6 +176,11 @@ impl Drop for Daemon {
     }
 }
 
+/// A number from the environment, for longer runs of the same test.
+pub fn environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
 /// Waits for a condition, within [`PATIENCE`].
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

@@ -1,7 +1,10 @@
 //! Integration tests: the daemon's own binary, real sockets, real processes.
 //!
+//! What the tests have in common:
+//!
 //! * [`daemon`]: starts and stops it, reads its log.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
+//! * [`flood`]: many senders at once.
 //! * [`worker`]: reads the queue through `sluiced work`.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
@@ -9,7 +12,10 @@
 
 mod client;
 mod daemon;
+mod flood;
 mod worker;
 
 mod basics;
+mod kill;
+mod load;
 mod real_input;

@@ -1,7 +1,8 @@
 //! A worker: reads the queue through `sluiced work --print`.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,15 +12,30 @@ use crate::daemon::sluiced;
 
 /// All messages that are in the queue, taken out of it.
 pub fn drain(dir: &Path) -> Vec<Value> {
-    let output = work(dir, &["--exit-when-empty"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let mut messages = Vec::new();
+    drain_each(dir, |message| messages.push(message));
+    messages
+}
+
+/// The same one by one, for many.
+pub fn drain_each(dir: &Path, mut each: impl FnMut(Value)) {
+    let mut child = command(dir, &["--exit-when-empty"]).stdout(Stdio::piped()).spawn().unwrap();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        each(serde_json::from_str(&line.unwrap()).unwrap());
+    }
+    assert!(child.wait().unwrap().success());
 }
 
 /// Runs `work --print` to its end.
 pub fn work(dir: &Path, args: &[&str]) -> Output {
-    sluiced().args(["work", "--print", "--data-dir"]).arg(dir).args(args).output().unwrap()
+    command(dir, args).output().unwrap()
+}
+
+/// `work --print` on a data directory.
+pub fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = sluiced();
+    command.args(["work", "--print", "--data-dir"]).arg(dir).args(args);
+    command
 }
 
 /// The exact bytes of a message's body.
