@@ -5,6 +5,7 @@
 //! * [`daemon`]: starts and stops it, reads its log.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
 //! * [`flood`]: many senders at once.
+//! * [`trace`]: judges a trace of system calls.
 //! * [`worker`]: reads the queue through `sluiced work`.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
@@ -13,9 +14,11 @@
 mod client;
 mod daemon;
 mod flood;
+mod trace;
 mod worker;
 
 mod basics;
 mod kill;
 mod load;
 mod real_input;
+mod sync_order;
