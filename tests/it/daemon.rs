@@ -154,8 +154,13 @@ impl Daemon {
     }
 
     /// Stops it as a service manager would, and expects that to go well.
-    pub fn stop(mut self) -> String {
+    pub fn stop(self) -> String {
         self.signal("TERM");
+        self.stop_after_signal()
+    }
+
+    /// The same when the signal was sent already.
+    pub fn stop_after_signal(mut self) -> String {
         let status = self.wait();
         let text = self.text();
         assert!(status.success(), "{status}\n{text}");

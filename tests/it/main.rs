@@ -21,4 +21,6 @@ mod basics;
 mod kill;
 mod load;
 mod real_input;
+mod stopping;
+mod stopping_under_load;
 mod sync_order;
