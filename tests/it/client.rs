@@ -44,6 +44,18 @@ pub fn github_request(delivery: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
+/// Head and body of a POST to a receiver.
+pub fn post(receiver: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!(
+        "POST /api/webhooks/incoming/{receiver} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
 /// An answer as it came over the wire.
 #[derive(Debug, Clone)]
 pub struct Answer {

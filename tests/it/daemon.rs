@@ -203,10 +203,12 @@ pub fn pause() {
 
 fn collect(from: impl std::io::Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        // Not `lines`: a byte that isn't UTF-8 must be seen by the test, not end its reading.
+        // Not `lines`, which would end in silence at a byte that isn't UTF-8.
         for line in BufReader::new(from).split(b'\n') {
             let Ok(line) = line else { return };
-            into.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+            into.lock()
+                .unwrap()
+                .push(String::from_utf8(line).expect("whatever a sender says, UTF-8 is written"));
         }
     })
 }

@@ -3,24 +3,30 @@
 //! What the tests have in common:
 //!
 //! * [`daemon`]: starts and stops it, reads its log.
+//! * [`attack`]: rows of attacks, and how each must end.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
 //! * [`flood`]: many senders at once.
+//! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
 //! * [`trace`]: judges a trace of system calls.
 //! * [`worker`]: reads the queue through `sluiced work`.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 #![allow(unreachable_pub, reason = "a test binary has no outside; pub marks what other modules use")]
 
+mod attack;
 mod client;
 mod daemon;
 mod flood;
+mod signing;
 mod trace;
 mod worker;
 
 mod basics;
+mod forgeries;
 mod kill;
 mod load;
 mod real_input;
+mod smuggling;
 mod stopping;
 mod stopping_under_load;
 mod sync_order;

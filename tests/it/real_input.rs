@@ -8,10 +8,8 @@ use serde_json::Value;
 
 use crate::client::{GITHUB, SECRET, sha256_hex};
 use crate::daemon::{Daemon, wait_until};
+use crate::signing::WHSEC;
 use crate::worker::{body, drain};
-
-/// 32 bytes in base64, behind the prefix that Standard Webhooks and Stripe have in common. Made up.
-const WHSEC: &str = "whsec_dGhpcyBpcyBub3QgYSBzZWNyZXQsIGl0J3MgZm9y";
 
 /// Content, event, delivery id: what must be the same at both ends.
 type Fact = (String, String, Option<String>);
