@@ -22,9 +22,12 @@ mod trace;
 mod worker;
 
 mod basics;
+mod cut_off;
 mod forgeries;
 mod kill;
 mod load;
+mod odd_bytes;
+mod paths;
 mod real_input;
 mod smuggling;
 mod stopping;
