@@ -1,6 +1,7 @@
 //! Requests that end too early, come too slowly, or are too large.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::attack::{Attack, Then, daemon, withstand};
@@ -57,6 +58,18 @@ fn who_hangs_up_after_the_last_byte_has_sent_a_webhook() {
     assert!(daemon.deliveries().iter().all(|line| line["outcome"] == "accepted"), "{}", daemon.text());
     daemon.stop();
     assert_eq!(crate::worker::drain(dir.path()).len(), 50);
+}
+
+#[test]
+fn who_says_that_no_more_will_come_gets_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = daemon(dir.path(), "");
+    for number in 0..50 {
+        let mut stream = connect(daemon.address);
+        stream.write_all(&github_request(&format!("half-{number}"), b"{}")).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_answer(&mut stream).map(|answer| answer.status), Some(200), "{number}");
+    }
 }
 
 #[test]
