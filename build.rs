@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let mut files = rows()?;
-    files.sort();
+    files.sort_by(|a, b| a.file_stem().cmp(&b.file_stem()));
     let mut index = String::from("static EMBEDDED: &[Embedded] = &[\n");
     for file in &files {
         let text = fs::read_to_string(file)?;

@@ -7,8 +7,8 @@ mod tests;
 use std::sync::OnceLock;
 
 pub use row::{
-    Acknowledgement, Claim, Condition, Evidence, Grammar, Handshake, KeyRule, Replay, Respond, Row, Scheme,
-    Sender, Setting, SettingName, Signature, Signs, TimestampRule, Tolerance, VerifyBy,
+    Acknowledgement, Claim, Condition, Evidence, Grammar, Handshake, KeyRule, Like, Replay, Respond, Row,
+    Scheme, Sender, Setting, SettingName, Signature, Signs, Strict, TimestampRule, Tolerance, VerifyBy,
 };
 
 pub(crate) use row::duration;

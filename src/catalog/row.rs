@@ -195,9 +195,9 @@ pub struct Scheme {
     /// Only used when the receiver asks for it by `schemes`: outdated and unverified ones.
     #[serde(default)]
     pub on_request: bool,
-    /// The rules of old: an event without a name, or of another content type, is refused.
+    /// Rules of old that even an authentic event must keep.
     #[serde(default)]
-    pub strict: bool,
+    pub strict: Vec<Strict>,
     /// `mac`: `hmac-sha1`, `hmac-sha256`, `hmac-sha384`, `hmac-sha512`. `hash`: `sha1`, `sha256`, `sha512`.
     /// `public-key`: `ed25519`, `ecdsa-p256-sha256`, `rsa-sha1`, `rsa-sha256`, `rsa-sha512`.
     #[serde(default)]
@@ -272,6 +272,16 @@ impl VerifyBy {
             Self::None => "none",
         }
     }
+}
+
+/// A rule of old: what an authentic event is refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strict {
+    /// No event name.
+    Event,
+    /// None of the row's content types; of JSON and XML the `+json` and `text/` kin count too.
+    ContentType,
 }
 
 /// Where a signature is and what it looks like.
@@ -384,8 +394,9 @@ impl<'de> Deserialize<'de> for Tolerance {
 pub struct Claim {
     /// Its name.
     pub name: String,
-    /// What it must be: a template. Empty after settings: anything.
-    pub equals: String,
+    /// What it must be: a template. `None`: it must be there. Empty after settings: the claim is dropped.
+    #[serde(default)]
+    pub equals: Option<String>,
     /// Whether it is required with a body, and refused without one.
     #[serde(default)]
     pub with_body: bool,
@@ -400,6 +411,23 @@ pub struct Condition {
     /// What it must be: a template. `None`: it must be there. Empty after settings: the condition is dropped.
     #[serde(default)]
     pub equals: Option<String>,
+    /// What it must look like.
+    #[serde(default)]
+    pub like: Option<Like>,
+    /// Turned round: nothing may be there.
+    #[serde(default)]
+    pub absent: bool,
+}
+
+/// What a value looks like. Answers that are made with the key are given for such values only as can't be an
+/// event's message too: else whoever asks for them could sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Like {
+    /// At most 256 letters, digits, `-` and `_`.
+    Token,
+    /// It starts as a JSON object or array does, so it is no token.
+    Json,
 }
 
 /// A request that is no event and wants an answer of its own.

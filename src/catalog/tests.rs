@@ -250,14 +250,12 @@ fn no_single_bit_can_change() {
             if vector.several {
                 continue;
             }
-            for name in signing_headers(&file.row, vector) {
+            for (name, is_hex) in signing_headers(&file.row, vector) {
                 let value = vector.delivery().headers[&name].clone();
                 for changed in flipped(value.as_bytes()) {
-                    // Hex digits may be of either case, as may what stands before a token.
                     let Ok(changed) = HeaderValue::from_bytes(&changed) else { continue };
-                    if changed.as_bytes().eq_ignore_ascii_case(value.as_bytes())
-                        && !is_base64(&file.row, vector)
-                    {
+                    // Hex digits may be of either case, as may what stands before a token.
+                    if is_hex && changed.as_bytes().eq_ignore_ascii_case(value.as_bytes()) {
                         continue;
                     }
                     let mut delivery = vector.delivery();
@@ -281,20 +279,22 @@ fn flipped(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     })
 }
 
-/// The headers of the vector that its schemes read a signature, a token or a time from.
-fn signing_headers(row: &Row, vector: &Vector) -> Vec<HeaderName> {
-    let used = schemes_of(row, vector);
-    let sources = used.flat_map(|scheme| {
-        let time = scheme.timestamp.iter().map(|rule| &rule.from);
-        scheme.signature.from.iter().chain(&scheme.from).chain(time)
-    });
+/// The headers of the vector that its schemes read a signature, a token or a time from, and whether case can
+/// differ in them.
+fn signing_headers(row: &Row, vector: &Vector) -> Vec<(HeaderName, bool)> {
     let delivery = vector.delivery();
-    let names = sources.filter_map(|source| source.strip_prefix("header:")?.parse::<HeaderName>().ok());
-    names.filter(|name| delivery.headers.contains_key(name)).collect()
-}
-
-fn is_base64(row: &Row, vector: &Vector) -> bool {
-    schemes_of(row, vector).any(|scheme| scheme.signature.encoding.starts_with("base64"))
+    let mut names = Vec::new();
+    for scheme in schemes_of(row, vector) {
+        let is_hex = scheme.signature.encoding == "hex" || !scheme.prefix.is_empty();
+        let is_hex = is_hex || vector.settings.is_empty() && scheme.signature.encoding.starts_with("{set:");
+        let time = scheme.timestamp.iter().map(|rule| (&rule.from, false));
+        let signature = scheme.signature.from.iter().chain(&scheme.from).map(|from| (from, is_hex));
+        for (source, is_hex) in signature.chain(time) {
+            let name = source.strip_prefix("header:").and_then(|name| name.parse::<HeaderName>().ok());
+            names.extend(name.filter(|name| delivery.headers.contains_key(name)).map(|name| (name, is_hex)));
+        }
+    }
+    names
 }
 
 fn schemes_of<'r>(row: &'r Row, vector: &'r Vector) -> impl Iterator<Item = &'r Scheme> {

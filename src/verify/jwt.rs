@@ -46,7 +46,7 @@ enum Check {
 #[derive(Debug)]
 struct Claim {
     name: String,
-    equals: Template,
+    equals: Option<Template>,
     with_body: bool,
 }
 
@@ -93,7 +93,7 @@ impl Jwt {
 
     /// Whether the templates of its claims name such a value.
     pub(super) fn has(&self, wanted: fn(&super::variable::Variable) -> bool) -> bool {
-        self.claims.iter().any(|claim| claim.equals.has(wanted))
+        self.claims.iter().filter_map(|claim| claim.equals.as_ref()).any(|equals| equals.has(wanted))
     }
 
     /// Signature first, then times, then claims.
@@ -143,8 +143,11 @@ impl Jwt {
             claims.insert(claim.to_owned(), Value::from(now.as_second() + seconds));
         }
         for claim in self.claims.iter().filter(|claim| has_body || !claim.with_body) {
-            let value = claim.equals.bytes(context).ok()?;
-            claims.insert(claim.name.clone(), String::from_utf8_lossy(&value).into());
+            let value = match &claim.equals {
+                Some(equals) => String::from_utf8_lossy(&equals.bytes(context).ok()?).into_owned(),
+                None => "1".to_owned(),
+            };
+            claims.insert(claim.name.clone(), value.into());
         }
         let encode = |text: String| Encoding::Base64UrlUnpadded.encode(text.as_bytes());
         let header = serde_json::json!({ "alg": name, "typ": "JWT" });
@@ -156,19 +159,20 @@ impl Jwt {
 
 impl Claim {
     fn compile(claim: &catalog::Claim, scope: &Scope<'_>) -> Result<Self, CompileError> {
-        let equals = Template::parse(&claim.equals, scope)?;
+        let equals = claim.equals.as_deref().map(|text| Template::parse(text, scope)).transpose()?;
         Ok(Self { name: claim.name.clone(), equals, with_body: claim.with_body })
     }
 
     fn judge(&self, claims: &Map<String, Value>, context: &Context<'_, '_>) -> Result<(), Refusal> {
-        if self.equals.is_empty() {
-            return Ok(());
-        }
         let claim = claims.get(&self.name);
         if self.with_body && context.view.delivery.body.is_empty() {
             return claim.is_none().then_some(()).ok_or(mismatch());
         }
-        let expected = self.equals.bytes(context).map_err(signed::refuse)?;
+        let expected = match &self.equals {
+            None => return claim.is_some().then_some(()).ok_or(mismatch()),
+            Some(unset) if unset.is_empty() => return Ok(()),
+            Some(equals) => equals.bytes(context).map_err(signed::refuse)?,
+        };
         let is_expected =
             |claim: &Value| claim.as_str().is_some_and(|text| compare::same(text.as_bytes(), &expected));
         let holds = match claim {

@@ -53,7 +53,7 @@ pub use sign::{OutgoingRequest, SignError};
 pub use verified::Verified;
 pub use warning::Warning;
 
-use crate::catalog::{self, Row, VerifyBy};
+use crate::catalog::{self, Row, Strict, VerifyBy};
 use crate::delivery::Delivery;
 use crate::reason::Reason;
 use events::{Event, Events};
@@ -167,8 +167,8 @@ impl Verifier {
             return Ok(Judged::Handshake(Box::new(answer)));
         }
         let event = self.events.read(&view);
-        if scheme.strict {
-            self.judge_strictly(delivery, &event)?;
+        for rule in &scheme.strict {
+            self.judge_strictly(*rule, delivery, &event)?;
         }
         Ok(Judged::Event(event, scheme.name.clone()))
     }
@@ -186,17 +186,22 @@ impl Verifier {
             || signed.flat_map(|handshake| &handshake.methods).any(|known| known == method)
     }
 
-    /// The old rules: JSON, XML and form types with any parameters, and an event name.
-    fn judge_strictly(&self, delivery: &Delivery, event: &Event) -> Result<(), Refusal> {
-        let essence = delivery.content_type().map(|full| full.split(';').next().unwrap_or_default().trim());
-        let fits = |known: &String| essence.is_some_and(|essence| is_of_type(essence, known));
-        if !self.content_types.is_empty() && !self.content_types.iter().any(fits) {
-            return Err(Refusal::new(Reason::ContentType, "it is none of the row's content types"));
+    fn judge_strictly(&self, rule: Strict, delivery: &Delivery, event: &Event) -> Result<(), Refusal> {
+        match rule {
+            Strict::Event if event.actions.is_empty() => {
+                Err(Refusal::new(Reason::EventMissing, "no source of the row gives an event's name"))
+            }
+            Strict::ContentType if !self.is_of_known_type(delivery) => {
+                Err(Refusal::new(Reason::ContentType, "it is none of the row's content types"))
+            }
+            Strict::Event | Strict::ContentType => Ok(()),
         }
-        if !self.events.actions.is_empty() && event.actions.is_empty() {
-            return Err(Refusal::new(Reason::EventMissing, "no source of the row gives an event's name"));
-        }
-        Ok(())
+    }
+
+    fn is_of_known_type(&self, delivery: &Delivery) -> bool {
+        let full = delivery.content_type().unwrap_or_default();
+        let essence = full.split(';').next().unwrap_or_default().trim();
+        self.content_types.iter().any(|known| is_of_type(essence, known))
     }
 
     fn mac_key(&self) -> Option<&hmac::Key> {

@@ -18,14 +18,14 @@ use super::template::{Context, Template};
 use super::token::Token;
 use super::variable::Variable;
 use super::view::View;
-use crate::catalog::{self, VerifyBy};
+use crate::catalog::{self, Strict, VerifyBy};
 use crate::reason::Reason;
 
 /// A compiled scheme.
 #[derive(Debug)]
 pub(super) struct Scheme {
     pub(super) name: Arc<str>,
-    pub(super) strict: bool,
+    pub(super) strict: Vec<Strict>,
     pub(super) require: Vec<Condition>,
     pub(super) check: Check,
 }
@@ -57,7 +57,7 @@ impl Scheme {
         };
         let require = Condition::compile_all(&scheme.require, scope)?;
         let name = Arc::from(scheme.name.as_str());
-        Ok(check.map(|check| Self { name, strict: scheme.strict, require, check }))
+        Ok(check.map(|check| Self { name, strict: scheme.strict.clone(), require, check }))
     }
 
     /// Whether the request is authentic by this scheme.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::Verifier;
+use super::condition::Condition;
 use super::draft::{Draft, FORM};
 use super::encoding::Encoding;
 use super::jwt::Jwt;
@@ -74,12 +75,7 @@ impl Verifier {
         draft.suggest(&self.events.actions, event)?;
         draft.suggest(&self.events.delivery_id, Some(delivery_id))?;
         for condition in &scheme.require {
-            let view_of = draft.delivery();
-            let context = View::new(&view_of, self.public_url.as_ref());
-            let value = condition.equals.as_ref().map(|equals| equals.bytes(&Context::of(&context)));
-            let value =
-                value.transpose().map_err(|_| SignError::ValueMissing)?.unwrap_or_else(|| b"1".to_vec());
-            draft.put(&condition.source, &String::from_utf8_lossy(&value), false)?;
+            self.meet(condition, &mut draft)?;
         }
         match &scheme.check {
             Check::Signed(signed) => self.sign_message(signed, &mut draft, now, delivery_id)?,
@@ -88,6 +84,17 @@ impl Verifier {
             Check::Nothing => {}
         }
         Ok(draft.finish())
+    }
+
+    fn meet(&self, condition: &Condition, draft: &mut Draft) -> Result<(), SignError> {
+        if condition.absent || (condition.equals.is_none() && draft.has(&condition.source)) {
+            return Ok(());
+        }
+        let delivery = draft.delivery();
+        let view = View::new(&delivery, self.public_url.as_ref());
+        let value = condition.equals.as_ref().map(|equals| equals.bytes(&Context::of(&view)));
+        let value = value.transpose().map_err(|_| SignError::ValueMissing)?.unwrap_or_else(|| b"1".to_vec());
+        draft.put(&condition.source, &String::from_utf8_lossy(&value), false)
     }
 
     fn content_type(&self, is_form: bool) -> &str {
