@@ -1,17 +1,18 @@
 //! The catalogue of providers: one TOML file each, embedded as text and parsed when somebody asks for it.
 
+mod handshake;
 mod row;
+mod scheme;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::sync::OnceLock;
 
-pub use row::{
-    Acknowledgement, Claim, Condition, Evidence, Grammar, Handshake, KeyRule, Like, Replay, Respond, Row,
-    Scheme, Sender, Setting, SettingName, Signature, Signs, Strict, TimestampRule, Tolerance, VerifyBy,
-};
-
-pub(crate) use row::duration;
+pub use handshake::{Condition, Handshake, Like, Respond};
+pub use row::{Acknowledgement, Evidence, Replay, Row, Sender, Setting, SettingName, Signs};
+pub use scheme::{Claim, Grammar, KeyRule, Scheme, Signature, Strict, TimestampRule, Tolerance, VerifyBy};
+pub(crate) use text::duration;
 
 include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 

@@ -99,6 +99,11 @@ pub enum CompileError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A timestamp that the message leaves out.
+    #[error(
+        "the timestamp isn't in the signed message, so it proves nothing: put {{timestamp}} into the message"
+    )]
+    TimestampNotSigned,
     /// An error within a part of a row.
     #[error("{provider}, {part}: {source}")]
     In {

@@ -4,56 +4,63 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
+use super::source::Gap;
 use super::view::View;
 
-/// Fields that are looked at; a form with more is one that no provider sends.
+/// Fields of a form, or parameters of a query. One with more is refused as a whole where it is signed: were
+/// only the first looked at, what follows could be anything.
 const FIELDS_MAX: usize = 1_000;
 
 /// A field's name and value, decoded.
-pub(super) type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
+type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// The fields of the body, whatever its content type says: who can change that must not change what is
-/// signed.
-pub(super) fn fields<'a>(view: &View<'a>) -> Vec<Field<'a>> {
-    let body: &'a [u8] = &view.delivery.body;
-    match view.boundary() {
-        Some(boundary) => multipart(body, boundary),
-        None => form_urlencoded::parse(body).take(FIELDS_MAX).collect(),
-    }
-}
-
-/// The values of one field.
-pub(super) fn values<'a>(view: &View<'a>, name: &str) -> Vec<Cow<'a, str>> {
-    fields(view).into_iter().filter(|(field, _)| field.as_ref().eq(name)).map(|(_, value)| value).collect()
+/// The values of one field of the body, URL-encoded or multipart.
+pub(super) fn values<'a>(view: &View<'a>, name: &str) -> Result<Vec<Cow<'a, str>>, Gap> {
+    let fields = match view.boundary() {
+        Some(boundary) => bounded(multipart(&view.delivery.body, boundary))?,
+        None => url_encoded(&view.delivery.body)?,
+    };
+    Ok(fields.into_iter().filter(|(field, _)| field.as_ref().eq(name)).map(|(_, value)| value).collect())
 }
 
 /// The values of one query parameter.
-pub(super) fn query_values<'a>(view: &View<'a>, name: &str) -> Vec<Cow<'a, str>> {
-    let pairs = form_urlencoded::parse(view.delivery.query().as_bytes()).take(FIELDS_MAX);
-    pairs.filter(|(field, _)| field.as_ref().eq(name)).map(|(_, value)| value).collect()
+pub(super) fn query_values<'a>(view: &View<'a>, name: &str) -> Result<Vec<Cow<'a, str>>, Gap> {
+    let fields = url_encoded(view.delivery.query().as_bytes())?;
+    Ok(fields.into_iter().filter(|(field, _)| field.as_ref().eq(name)).map(|(_, value)| value).collect())
 }
 
 /// Names and values one after the other, sorted by both, repeated ones once: Twilio's rule and its kin's.
-pub(super) fn sorted(view: &View<'_>) -> String {
-    let mut fields = fields(view);
+/// The body counts as URL-encoded whatever its content type says: who can change that must not change what
+/// is signed.
+pub(super) fn sorted(view: &View<'_>) -> Result<String, Gap> {
+    let mut fields = url_encoded(&view.delivery.body)?;
     fields.sort();
     fields.dedup();
-    fields.iter().flat_map(|(name, value)| [name.as_ref(), value.as_ref()]).collect()
+    Ok(fields.iter().flat_map(|(name, value)| [name.as_ref(), value.as_ref()]).collect())
 }
 
 /// The query's parameters as received, sorted by name.
-pub(super) fn sorted_query(query: &str) -> String {
-    let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).take(FIELDS_MAX).collect();
+pub(super) fn sorted_query(query: &str) -> Result<String, Gap> {
+    let mut pairs = bounded(query.split('&').filter(|pair| !pair.is_empty()))?;
     pairs.sort_by_key(|pair| pair.split('=').next());
-    pairs.join("&")
+    Ok(pairs.join("&"))
+}
+
+fn url_encoded(text: &[u8]) -> Result<Vec<Field<'_>>, Gap> {
+    bounded(form_urlencoded::parse(text))
+}
+
+fn bounded<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>, Gap> {
+    let items: Vec<T> = items.take(FIELDS_MAX + 1).collect();
+    if items.len() > FIELDS_MAX { Err(Gap::Body) } else { Ok(items) }
 }
 
 /// The text fields of a multipart form (RFC 7578); parts without a name are passed over.
-fn multipart<'a>(body: &'a [u8], boundary: &str) -> Vec<Field<'a>> {
+fn multipart<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = Field<'a>> {
     let delimiter = format!("--{boundary}");
-    let starts: Vec<usize> = memmem::find_iter(body, &delimiter).take(FIELDS_MAX + 1).collect();
-    let parts = starts.windows(2).map(|pair| &body[pair[0] + delimiter.len()..pair[1]]);
-    parts.filter_map(part).collect()
+    let starts: Vec<usize> = memmem::find_iter(body, &delimiter).take(FIELDS_MAX + 2).collect();
+    let contents = (1..starts.len()).map(move |next| starts[next - 1] + delimiter.len()..starts[next]);
+    contents.filter_map(|content| part(&body[content]))
 }
 
 fn part(part: &[u8]) -> Option<Field<'_>> {

@@ -79,7 +79,7 @@ impl Handshake {
 
     /// Whether the answer takes the public URL.
     pub(super) fn needs_url(&self) -> bool {
-        self.respond.templates().any(|template| template.has(super::variable::Variable::is_url))
+        self.respond.templates().any(|template| template.has(&super::variable::Variable::is_url))
     }
 
     fn captured(&self, context: &Context<'_, '_>) -> Option<Secret> {

@@ -92,7 +92,7 @@ impl Jwt {
     }
 
     /// Whether the templates of its claims name such a value.
-    pub(super) fn has(&self, wanted: fn(&super::variable::Variable) -> bool) -> bool {
+    pub(super) fn has(&self, wanted: &dyn Fn(&super::variable::Variable) -> bool) -> bool {
         self.claims.iter().filter_map(|claim| claim.equals.as_ref()).any(|equals| equals.has(wanted))
     }
 

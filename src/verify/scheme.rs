@@ -92,13 +92,13 @@ impl Scheme {
 
     /// Whether it needs the public URL.
     pub(super) fn needs_url(&self) -> bool {
-        let has_url = |template: &Template| template.has(Variable::is_url);
+        let has_url = |template: &Template| template.has(&Variable::is_url);
         let in_conditions =
             self.require.iter().filter_map(|condition| condition.equals.as_ref()).any(has_url);
         in_conditions
             || match &self.check {
                 Check::Signed(signed) => signed.messages.iter().any(has_url),
-                Check::Jwt(jwt) => jwt.has(Variable::is_url),
+                Check::Jwt(jwt) => jwt.has(&Variable::is_url),
                 Check::Token(_) | Check::Nothing => false,
             }
     }

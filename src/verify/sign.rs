@@ -6,7 +6,6 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::Verifier;
 use super::condition::Condition;
 use super::draft::{Draft, FORM};
 use super::encoding::Encoding;
@@ -18,6 +17,7 @@ use super::template::Context;
 use super::timestamp::Place;
 use super::token::Token;
 use super::variable::Variable;
+use super::verifier::Verifier;
 use super::view::View;
 
 /// A request to send as it is.

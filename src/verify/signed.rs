@@ -21,6 +21,7 @@ use super::sink::Sink;
 use super::source::{Gap, Source};
 use super::template::{Context, Template};
 use super::timestamp::{Clock, Place};
+use super::variable::Variable;
 use super::view::View;
 use crate::catalog::{self, VerifyBy};
 use crate::reason::Reason;
@@ -61,7 +62,7 @@ impl Signed {
             Ok(keys) => keys,
             Err(problem) => return Ok(Err(problem)),
         };
-        Ok(Ok(Self {
+        let signed = Self {
             sources: sources.iter().map(|text| Source::parse(text)).collect::<Result<_, _>>()?,
             grammar: Grammar::compile(&scheme.signature, scope)?,
             encoding: Encoding::named(&scope.expand(&scheme.signature.encoding)?)?,
@@ -72,7 +73,26 @@ impl Signed {
                 .collect::<Result<_, _>>()?,
             clock: clock.flatten(),
             keys,
-        }))
+        };
+        signed.check_clock()?;
+        Ok(Ok(signed))
+    }
+
+    /// A time that isn't signed proves nothing: who sends a request again just writes another.
+    fn check_clock(&self) -> Result<(), CompileError> {
+        let Some(clock) = &self.clock else { return Ok(()) };
+        let is_signed = |variable: &Variable| match (variable, &clock.place) {
+            (Variable::Timestamp, _) => true,
+            (Variable::SignedHeaders(_), Place::Source(Source::Header(_))) => true,
+            (Variable::Body, Place::Source(source)) => source.is_form() || matches!(source, Source::Json(_)),
+            (Variable::Source(signed), Place::Source(source)) => signed.eq(source),
+            _ => false,
+        };
+        let unsigned = self.messages.iter().any(|message| !message.has(&is_signed));
+        match unsigned {
+            true => Err(CompileError::TimestampNotSigned),
+            false => Ok(()),
+        }
     }
 
     /// Whether the request's signature is of its message, then whether its time is near.
@@ -132,12 +152,7 @@ impl Signed {
                 raw.map(|raw| Cow::Owned(raw.to_vec()))
             }
         };
-        match raw {
-            None if !clock.optional => {
-                Err(Refusal::new(Reason::TimestampMissing, "the scheme's timestamp isn't there"))
-            }
-            raw => Ok(raw),
-        }
+        raw.map(Some).ok_or(Refusal::new(Reason::TimestampMissing, "the scheme's timestamp isn't there"))
     }
 
     fn check(&self, context: &Context<'_, '_>, candidates: &[Vec<u8>]) -> Result<(), Refusal> {

@@ -110,7 +110,8 @@ impl Source {
         match self {
             Self::Json(pointer) => view.json().map(|document| select(document, pointer)).unwrap_or_default(),
             Self::FormJson(field, pointer) => {
-                let field = form::values(view, field).pop().unwrap_or_default();
+                let field =
+                    form::values(view, field).ok().and_then(|mut values| values.pop()).unwrap_or_default();
                 Document::parse(field.as_bytes())
                     .map(|document| select(document, pointer))
                     .unwrap_or_default()
@@ -131,8 +132,8 @@ impl Source {
                 delivery.headers.get_all(name).iter().map(|value| Cow::Borrowed(value.as_bytes())).collect()
             }
             Self::NumberedHeaders(_) => self.candidates(view)?,
-            Self::Query(name) => form::query_values(view, name).into_iter().map(bytes).collect(),
-            Self::Form(name) => form::values(view, name).into_iter().map(bytes).collect(),
+            Self::Query(name) => form::query_values(view, name)?.into_iter().map(bytes).collect(),
+            Self::Form(name) => form::values(view, name)?.into_iter().map(bytes).collect(),
             Self::Json(pointer) => {
                 let document = view.json().ok_or(Gap::Body)?;
                 let texts = document.select(pointer).into_iter().map(|span| document.text(span));
@@ -167,7 +168,7 @@ fn is_numbered(name: &HeaderName, prefix: &str) -> bool {
 }
 
 fn form_json<'a>(view: &View<'a>, field: &str, pointer: &Pointer) -> Result<Vec<Value<'a>>, Gap> {
-    let mut fields = form::values(view, field);
+    let mut fields = form::values(view, field)?;
     if fields.len() > 1 {
         return Err(Gap::Repeated);
     }

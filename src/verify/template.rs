@@ -80,7 +80,7 @@ impl Template {
     }
 
     /// Whether any value in it, at any depth, is such a one.
-    pub(super) fn has(&self, wanted: fn(&Variable) -> bool) -> bool {
+    pub(super) fn has(&self, wanted: &dyn Fn(&Variable) -> bool) -> bool {
         self.0.iter().any(|piece| match piece {
             Piece::Literal(_) => false,
             Piece::Value(Variable::Group(group), _) => group.has(wanted),

@@ -5,7 +5,9 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
 use super::*;
-use crate::catalog;
+use crate::catalog::{self, Row};
+use crate::delivery::Delivery;
+use crate::reason::Reason;
 
 pub(super) fn settings(secret: &str) -> ReceiverSettings {
     ReceiverSettings { secrets: vec![secret.into()], ..ReceiverSettings::default() }
@@ -71,6 +73,8 @@ fn errors_say_what_to_do_and_never_the_secret() {
     assert!(set("generic-hmac", "header", "a b").is_err());
     assert!(set("generic-hmac", "message", "{body").is_err());
     assert!(set("generic-token", "from", "cookie:x").is_err());
+    let unsigned = set("generic-hmac", "timestamp", "header:X-Time").unwrap_err().to_string();
+    assert!(unsigned.ends_with("put {timestamp} into the message"), "{unsigned}");
 }
 
 #[test]
@@ -189,4 +193,35 @@ fn a_receiver_may_widen_the_tolerance() {
     settings.set("tolerance", "1h".into()).unwrap();
     let admission = compile("stripe", &settings).unwrap().admit(post(old.headers, &body), now);
     assert!(matches!(admission, Admission::Event(_)));
+}
+
+/// Fields beyond the bound would else be unsigned, as repeated ones count once.
+#[test]
+fn fields_beyond_the_bound_are_not_let_through() {
+    let mut settings = settings("a secret of some length");
+    settings.public_url = Some(PublicUrl::base("https://h.example").unwrap());
+    let verifier = compile("twilio", &settings).unwrap();
+    let url = "https://h.example/in/x";
+    let request = verifier.sign(None, Some("a=1".into()), url, Timestamp::UNIX_EPOCH, "d").unwrap();
+    let admit = |body: &str| verifier.admit(post(request.headers.clone(), body), Timestamp::UNIX_EPOCH);
+    assert!(matches!(admit("a=1"), Admission::Event(_)));
+    match admit(&format!("{}evil=1", "a=1&".repeat(1_000))) {
+        Admission::Refused(refusal) => assert_eq!(refusal.reason, Reason::BodyMalformed),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A multipart body has no URL-encoded fields; taken as none, it would be as good as an empty body.
+#[test]
+fn a_content_type_does_not_change_what_is_signed() {
+    let mut settings = settings("a secret of some length");
+    settings.public_url = Some(PublicUrl::base("https://h.example").unwrap());
+    let verifier = compile("twilio", &settings).unwrap();
+    let url = "https://h.example/in/x";
+    let request = verifier.sign(None, Some(Bytes::new()), url, Timestamp::UNIX_EPOCH, "d").unwrap();
+    let mut headers = request.headers;
+    assert!(matches!(verifier.admit(post(headers.clone(), ""), Timestamp::UNIX_EPOCH), Admission::Event(_)));
+    headers.insert("content-type", "multipart/form-data; boundary=x".parse().unwrap());
+    let admission = verifier.admit(post(headers, "--x\r\n\r\nevil"), Timestamp::UNIX_EPOCH);
+    assert!(matches!(admission, Admission::Refused(_)));
 }

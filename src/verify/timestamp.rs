@@ -17,7 +17,6 @@ pub(super) struct Clock {
     pub(super) place: Place,
     unit: Unit,
     tolerance: Tolerance,
-    pub(super) optional: bool,
 }
 
 /// Where the time is.
@@ -53,12 +52,7 @@ impl Clock {
             None => Place::Source(Source::parse(&from)?),
         };
         let tolerance = tolerance.map_or(rule.tolerance, Tolerance::Within);
-        Ok(Some(Self {
-            place,
-            unit: Unit::named(&scope.expand(&rule.unit)?)?,
-            tolerance,
-            optional: rule.optional,
-        }))
+        Ok(Some(Self { place, unit: Unit::named(&scope.expand(&rule.unit)?)?, tolerance }))
     }
 
     /// Whether old ones are refused.
@@ -137,7 +131,6 @@ mod tests {
             place: Place::Signature(String::new()),
             unit: Unit::named(unit).unwrap(),
             tolerance: Tolerance::DEFAULT,
-            optional: false,
         }
     }
 

@@ -83,8 +83,8 @@ impl Variable {
                 sink.put(url.split('?').next().unwrap_or_default().as_bytes());
             }
             Self::PathAndQuery => sink.put(view.path_and_query().as_bytes()),
-            Self::FormSorted => sink.put(form::sorted(view).as_bytes()),
-            Self::QuerySorted => sink.put(form::sorted_query(view.delivery.query()).as_bytes()),
+            Self::FormSorted => sink.put(form::sorted(view)?.as_bytes()),
+            Self::QuerySorted => sink.put(form::sorted_query(view.delivery.query())?.as_bytes()),
             Self::SignedHeaders(list) => sink.put(&signed_headers(context, list)?),
             Self::Sorted(variables) => sink.put(&sorted(context, variables)?),
             Self::Source(source) => sink.put(&source.one(view)?),

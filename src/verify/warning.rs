@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::ReceiverSettings;
 use super::scheme::{Check, Scheme};
+use super::settings::ReceiverSettings;
 use crate::catalog::{self, Replay, Row, Signs, VerifyBy};
 
 /// A secret below this length, in bytes, can be guessed or searched for.

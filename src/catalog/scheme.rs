@@ -1,0 +1,224 @@
+//! The part of a row that says how to verify.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+use super::handshake::Condition;
+use super::text::{duration, one_or_many};
+
+/// One way to verify.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scheme {
+    /// As receivers and logs call it; unique within the row.
+    pub name: String,
+    /// Its kind.
+    pub verify: VerifyBy,
+    /// Only used when the receiver asks for it by `schemes`: outdated and unverified ones.
+    #[serde(default)]
+    pub on_request: bool,
+    /// Rules of old that even an authentic event must keep.
+    #[serde(default)]
+    pub strict: Vec<Strict>,
+    /// `mac`: `hmac-sha1`, `hmac-sha256`, `hmac-sha384`, `hmac-sha512`. `hash`: `sha1`, `sha256`, `sha512`.
+    /// `public-key`: `ed25519`, `ecdsa-p256-sha256`, `rsa-sha1`, `rsa-sha256`, `rsa-sha512`.
+    #[serde(default)]
+    pub algorithm: String,
+    /// Where the signature is and what it looks like.
+    #[serde(default)]
+    pub signature: Signature,
+    /// What is signed: a template, or several of which any may match.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub message: Vec<String>,
+    /// How the key is made of the secret.
+    #[serde(default)]
+    pub key: KeyRule,
+    /// The signed time.
+    #[serde(default)]
+    pub timestamp: Option<TimestampRule>,
+    /// What must hold for the scheme to apply at all.
+    #[serde(default)]
+    pub require: Vec<Condition>,
+    /// `token`, `basic` and `jwt`: where the credential is; the first source that yields one counts.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub from: Vec<String>,
+    /// `token` and `jwt`: what stands before the credential, such as `Bearer `; case doesn't matter.
+    #[serde(default)]
+    pub prefix: String,
+    /// `jwt`: which of `HS256`, `HS384`, `HS512`, `RS256`, `RS384`, `RS512`, `ES256` are accepted.
+    #[serde(default)]
+    pub algorithms: Vec<String>,
+    /// `jwt`: claims and what they must be.
+    #[serde(default)]
+    pub claims: Vec<Claim>,
+    /// `jwt`: the oldest acceptable `iat`; empty for none.
+    #[serde(default)]
+    pub max_age: String,
+}
+
+/// The kinds of schemes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyBy {
+    /// A message authentication code.
+    Mac,
+    /// A plain hash with the secret inside the message.
+    Hash,
+    /// A signature under a public key.
+    PublicKey,
+    /// A JSON Web Token.
+    Jwt,
+    /// A secret sent as it is.
+    Token,
+    /// HTTP Basic: the secret is `user:password`.
+    Basic,
+    /// No verification.
+    None,
+}
+
+impl VerifyBy {
+    /// Whether it can cover the body at all: what is sent as it is can't.
+    pub fn covers_body(self) -> bool {
+        !matches!(self, Self::Token | Self::Basic | Self::None)
+    }
+
+    /// As it is written in rows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mac => "mac",
+            Self::Hash => "hash",
+            Self::PublicKey => "public-key",
+            Self::Jwt => "jwt",
+            Self::Token => "token",
+            Self::Basic => "basic",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A rule of old: what an authentic event is refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strict {
+    /// No event name.
+    Event,
+    /// None of the row's content types; of JSON and XML the `+json` and `text/` kin count too.
+    ContentType,
+}
+
+/// Where a signature is and what it looks like.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signature {
+    /// Its sources; the values of all of them are candidates.
+    #[serde(deserialize_with = "one_or_many")]
+    pub from: Vec<String>,
+    /// `hex`, `base64`, `base64-unpadded`, `base64url`, `base64url-unpadded`; a `base64` one must be padded.
+    pub encoding: String,
+    /// How candidates are found in the value.
+    pub grammar: Grammar,
+    /// `raw`: what stands before the signature.
+    pub prefix: String,
+    /// `raw`: whether it may be left out.
+    pub prefix_optional: bool,
+    /// `pairs`, `list`, `timestamp-first`: characters of which any separates items.
+    pub separator: String,
+    /// `pairs`: what stands between key and value.
+    pub assign: String,
+    /// `pairs`: the keys whose values are candidates; none given: all.
+    pub keys: Vec<String>,
+    /// `list`: what a candidate starts with; other items are passed over.
+    pub item_prefix: String,
+}
+
+/// How candidates are found in a signature's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grammar {
+    /// The value is one signature.
+    #[default]
+    Raw,
+    /// `t=1,v1=aa,v1=bb`.
+    Pairs,
+    /// `v1,aa v1,bb`.
+    List,
+    /// `1,aa,bb`: the first item is the timestamp.
+    TimestampFirst,
+}
+
+/// How a key is made of a secret: strip, decode, hash, add.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyRule {
+    /// Prefixes of which the first that fits is taken off; a secret without one is taken whole.
+    #[serde(deserialize_with = "one_or_many")]
+    pub strip_prefix: Vec<String>,
+    /// `utf8` (the default: the bytes as given), `base64`, `base64url`, `hex`.
+    pub decode: String,
+    /// `sha1` or `sha256`: the key is the raw digest of the decoded secret.
+    pub hash: String,
+    /// What is added at the end.
+    pub suffix: String,
+}
+
+/// The signed time.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimestampRule {
+    /// A source, or `signature:KEY` for a pair of the signature's own value, or `signature:` for the first
+    /// item of a `timestamp-first` one. Empty: no timestamp.
+    pub from: String,
+    /// `s`, `ms`, `iso8601`, `rfc1123`.
+    pub unit: String,
+    /// How far off it may be; the daemon's five minutes when the row says nothing.
+    #[serde(default)]
+    pub tolerance: Tolerance,
+}
+
+/// How far off a timestamp may be, both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tolerance {
+    /// That long, the boundary included.
+    Within(Duration),
+    /// The provider's own timestamps can't be aged.
+    Unbounded,
+}
+
+impl Tolerance {
+    /// What most providers' libraries have.
+    pub const DEFAULT: Self = Self::Within(Duration::from_secs(300));
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl<'de> Deserialize<'de> for Tolerance {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "none" {
+            return Ok(Self::Unbounded);
+        }
+        duration(&text)
+            .map(Self::Within)
+            .ok_or_else(|| de::Error::custom("expected \"5m\", \"30s\" or \"none\""))
+    }
+}
+
+/// A claim of a JSON Web Token.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Its name.
+    pub name: String,
+    /// What it must be: a template. `None`: it must be there. Empty after settings: the claim is dropped.
+    #[serde(default)]
+    pub equals: Option<String>,
+    /// Whether it is required with a body, and refused without one.
+    #[serde(default)]
+    pub with_body: bool,
+}

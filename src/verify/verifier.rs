@@ -1,0 +1,160 @@
+//! The verifier: what one receiver's row and settings came to, and how it judges a delivery.
+
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+
+use super::admission::{Admission, Refusal, Reply};
+use super::events::{Event, Events};
+use super::handshake::Handshake;
+use super::mask::Mask;
+use super::public_url::PublicUrl;
+use super::scheme::{self, Check, Scheme};
+use super::template::Context;
+use super::verified::Verified;
+use super::view::View;
+use super::warning::Warning;
+use crate::catalog::Strict;
+use crate::delivery::Delivery;
+use crate::reason::Reason;
+
+/// Judges one receiver's deliveries.
+#[derive(Debug)]
+pub struct Verifier {
+    pub(super) provider: String,
+    pub(super) methods: Vec<Method>,
+    pub(super) allow: String,
+    pub(super) content_types: Vec<String>,
+    pub(super) public_url: Option<PublicUrl>,
+    pub(super) schemes: Vec<Scheme>,
+    pub(super) handshakes: Vec<Handshake>,
+    pub(super) events: Events,
+    pub(super) masks: Arc<[Mask]>,
+    pub(super) acknowledgement: Reply,
+    pub(super) refusal_status: Option<StatusCode>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Verifier {
+    /// The row's name.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Whether the provider ever sends that method.
+    pub fn allows(&self, method: &Method) -> bool {
+        self.methods.contains(method)
+            || self.handshakes.iter().any(|handshake| handshake.methods.contains(method))
+    }
+
+    /// The value of the header Allow.
+    pub fn allow(&self) -> &str {
+        &self.allow
+    }
+
+    /// What the operator should know at start.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The answer to an accepted event.
+    pub fn acknowledgement(&self) -> &Reply {
+        &self.acknowledgement
+    }
+
+    /// Where credentials are in every delivery, an accepted one or not.
+    pub fn masks(&self) -> &[Mask] {
+        &self.masks
+    }
+
+    /// The names of the schemes that are accepted.
+    pub fn schemes(&self) -> impl Iterator<Item = &str> {
+        self.schemes.iter().map(|scheme| &*scheme.name)
+    }
+
+    /// The verdict on a delivery as of `now`. Costs as much as hashing the body once per secret; a large
+    /// body deserves a thread where blocking is no harm.
+    pub fn admit(&self, delivery: Delivery, now: Timestamp) -> Admission {
+        match self.judge(&delivery, now) {
+            Ok(Judged::Event(event, scheme)) => {
+                Admission::Event(Verified::new(delivery, event, self.masks.clone(), scheme))
+            }
+            Ok(Judged::Handshake(admission)) => *admission,
+            Err(refusal) => Admission::Refused(refusal),
+        }
+    }
+
+    fn judge(&self, delivery: &Delivery, now: Timestamp) -> Result<Judged, Refusal> {
+        let view = View::new(delivery, self.public_url.as_ref());
+        if let Some(answer) = self.handshake(&view, false) {
+            return Ok(Judged::Handshake(Box::new(answer)));
+        }
+        if !self.may_be_signed(&delivery.method) {
+            return Err(Refusal::new(Reason::HandshakeMalformed, "it is none of the provider's handshakes"));
+        }
+        let scheme = scheme::verify_any(&self.schemes, &view, now)
+            .map_err(|refusal| refusal.with_status(self.refusal_status))?;
+        if let Some(answer) = self.handshake(&view, true) {
+            return Ok(Judged::Handshake(Box::new(answer)));
+        }
+        let event = self.events.read(&view);
+        for rule in &scheme.strict {
+            self.judge_strictly(*rule, delivery, &event)?;
+        }
+        Ok(Judged::Event(event, scheme.name.clone()))
+    }
+
+    fn handshake(&self, view: &View<'_>, signed: bool) -> Option<Admission> {
+        let context = Context { key: self.mac_key(), ..Context::of(view) };
+        let handshakes = self.handshakes.iter().filter(|handshake| handshake.signed == signed);
+        handshakes.filter_map(|handshake| handshake.answer(&context)).next()
+    }
+
+    /// Whether a request of that method can be anything but an unsigned handshake.
+    fn may_be_signed(&self, method: &Method) -> bool {
+        let signed = self.handshakes.iter().filter(|handshake| handshake.signed);
+        self.methods.contains(method)
+            || signed.flat_map(|handshake| &handshake.methods).any(|known| known == method)
+    }
+
+    fn judge_strictly(&self, rule: Strict, delivery: &Delivery, event: &Event) -> Result<(), Refusal> {
+        match rule {
+            Strict::Event if event.actions.is_empty() => {
+                Err(Refusal::new(Reason::EventMissing, "no source of the row gives an event's name"))
+            }
+            Strict::ContentType if !self.is_of_known_type(delivery) => {
+                Err(Refusal::new(Reason::ContentType, "it is none of the row's content types"))
+            }
+            Strict::Event | Strict::ContentType => Ok(()),
+        }
+    }
+
+    fn is_of_known_type(&self, delivery: &Delivery) -> bool {
+        let full = delivery.content_type().unwrap_or_default();
+        let essence = full.split(';').next().unwrap_or_default().trim();
+        self.content_types.iter().any(|known| is_of_type(essence, known))
+    }
+
+    fn mac_key(&self) -> Option<&hmac::Key> {
+        self.schemes.iter().find_map(|scheme| match &scheme.check {
+            Check::Signed(signed) => signed.keys.mac_key(),
+            _ => None,
+        })
+    }
+}
+
+enum Judged {
+    Event(Event, Arc<str>),
+    Handshake(Box<Admission>),
+}
+
+/// `application/json` stands for `text/json` and `application/*+json` too, and so for XML.
+fn is_of_type(essence: &str, known: &str) -> bool {
+    let suffix = known.rsplit('/').next().unwrap_or_default();
+    let lower = essence.to_ascii_lowercase();
+    let kin = matches!(suffix, "json" | "xml")
+        && (lower.ends_with(&format!("+{suffix}")) || lower.ends_with(&format!("/{suffix}")));
+    essence.eq_ignore_ascii_case(known) || kin
+}
