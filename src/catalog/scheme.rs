@@ -47,6 +47,9 @@ pub struct Scheme {
     /// `token` and `jwt`: what stands before the credential, such as `Bearer `; case doesn't matter.
     #[serde(default)]
     pub prefix: String,
+    /// `token` and `jwt`: whether the prefix may be left out.
+    #[serde(default)]
+    pub prefix_optional: bool,
     /// `jwt`: which of `HS256`, `HS384`, `HS512`, `RS256`, `RS384`, `RS512`, `ES256` are accepted.
     #[serde(default)]
     pub algorithms: Vec<String>,

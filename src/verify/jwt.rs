@@ -14,6 +14,7 @@ use super::secret::Secret;
 use super::settings::Scope;
 use super::source::Source;
 use super::template::{Context, Template};
+use super::token::Prefix;
 use super::{public_key, signed, token};
 use crate::catalog;
 use crate::reason::Reason;
@@ -25,14 +26,13 @@ const LEEWAY_SECONDS: f64 = 30.0;
 #[derive(Debug)]
 pub(super) struct Jwt {
     pub(super) sources: Vec<Source>,
-    pub(super) prefix: String,
+    pub(super) prefix: Prefix,
     keys: Vec<Key>,
     claims: Vec<Claim>,
     max_age_seconds: Option<f64>,
 }
 
-/// An algorithm that the row accepts, with one secret as its key. The token's header chooses among these;
-/// so a public key never serves as an HMAC key.
+/// An algorithm that the row accepts, with one secret as its key. The token's header chooses among these.
 struct Key {
     name: &'static str,
     check: Check,
@@ -59,14 +59,13 @@ impl Jwt {
     ) -> Result<Result<Self, Problem>, CompileError> {
         let derivation = Derivation::compile(&scheme.key, scope)?;
         let prefixes = scope.expand_all(&scheme.key.strip_prefix)?;
+        let algorithms: Vec<Algorithm> =
+            scheme.algorithms.iter().map(|name| Algorithm::named(name)).collect::<Result<_, _>>()?;
         let mut keys = Vec::new();
-        for name in &scheme.algorithms {
-            let algorithm = Algorithm::named(name)?;
-            for secret in secrets {
-                match algorithm.key(secret, &derivation, &prefixes) {
-                    Ok(check) => keys.push(Key { name: algorithm.name(), check }),
-                    Err(problem) => return Ok(Err(problem)),
-                }
+        for secret in secrets {
+            match keys_of(secret, &algorithms, &derivation, &prefixes) {
+                Ok(usable) => keys.extend(usable),
+                Err(problem) => return Ok(Err(problem)),
             }
         }
         let max_age = scope.expand(&scheme.max_age)?;
@@ -80,7 +79,7 @@ impl Jwt {
                 .iter()
                 .map(|text| Source::parse(text))
                 .collect::<Result<_, _>>()?,
-            prefix: scope.expand(&scheme.prefix)?.into_owned(),
+            prefix: Prefix::compile(scheme, scope)?,
             keys,
             claims: scheme
                 .claims
@@ -99,8 +98,8 @@ impl Jwt {
     /// Signature first, then times, then claims.
     pub(super) fn verify(&self, context: &Context<'_, '_>, now: Timestamp) -> Result<(), Refusal> {
         let value = token::first(&self.sources, context.view).map_err(signed::refuse)?;
-        let compact = token::strip(&value, &self.prefix)
-            .ok_or(malformed("the token hasn't the prefix it must have"))?;
+        let compact =
+            self.prefix.strip(&value).ok_or(malformed("the token hasn't the prefix it must have"))?;
         let parts = Parts::split(compact).ok_or(malformed("it is no compact JSON Web Token"))?;
         let mut keys = self.keys.iter().filter(|key| key.name.eq(&parts.algorithm)).peekable();
         if keys.peek().is_none() {
@@ -193,6 +192,12 @@ impl Check {
     }
 }
 
+impl Key {
+    fn is_mac(&self) -> bool {
+        matches!(self.check, Check::Mac(_))
+    }
+}
+
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} key", self.name)
@@ -222,23 +227,37 @@ impl Algorithm {
             }
         })
     }
+}
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Mac(name, _) | Self::Public(name, _) => name,
+/// The secret as a key of each algorithm that it fits. A public key never serves as an HMAC key: everybody
+/// has it, so everybody could sign.
+fn keys_of(
+    secret: &Secret,
+    algorithms: &[Algorithm],
+    derivation: &Derivation,
+    prefixes: &[String],
+) -> Result<Vec<Key>, Problem> {
+    let (mut public, mut macs) = (Vec::new(), Vec::new());
+    let mut problem = "the row accepts no algorithm".to_owned();
+    for algorithm in algorithms {
+        match *algorithm {
+            Algorithm::Public(name, algorithm) => {
+                match public_key::parse(algorithm, secret.bytes(), prefixes) {
+                    Ok(key) => public.push(Key { name, check: Check::Public(key) }),
+                    Err(why) => problem = why,
+                }
+            }
+            Algorithm::Mac(name, algorithm) => match derivation.key(secret) {
+                Ok(key) => {
+                    macs.push(Key { name, check: Check::Mac(Box::new(hmac::Key::new(algorithm, &key))) });
+                }
+                Err(why) => problem = why,
+            },
         }
     }
-
-    fn key(self, secret: &Secret, derivation: &Derivation, prefixes: &[String]) -> Result<Check, Problem> {
-        match self {
-            Self::Mac(_, algorithm) => {
-                Ok(Check::Mac(Box::new(hmac::Key::new(algorithm, &derivation.key(secret)?))))
-            }
-            Self::Public(_, algorithm) => {
-                public_key::parse(algorithm, secret.bytes(), prefixes).map(Check::Public)
-            }
-        }
-    }
+    let usable = if public.is_empty() { macs } else { public };
+    let is_key_file = secret.bytes().starts_with(b"-----BEGIN ") && usable.iter().all(Key::is_mac);
+    if usable.is_empty() || is_key_file { Err(problem) } else { Ok(usable) }
 }
 
 /// A token taken apart; its claims are not parsed before the signature is known to be right.

@@ -138,7 +138,7 @@ impl Verifier {
         let delivery = draft.delivery();
         let view = View::new(&delivery, self.public_url.as_ref());
         let token = jwt.sign(&Context::of(&view), now).ok_or(SignError::PrivateKey)?;
-        draft.put(source, &format!("{}{token}", jwt.prefix), false)
+        draft.put(source, &format!("{}{token}", jwt.prefix.text), false)
     }
 
     /// The scheme that [`Verifier::sign`] signs by.
@@ -155,7 +155,7 @@ fn put_token(token: &Token, draft: &mut Draft) -> Result<(), SignError> {
         return draft.put(&Source::Header(AUTHORIZATION), &credential, false);
     }
     let secret = secret.text().ok_or(SignError::Header)?;
-    draft.put(source, &format!("{}{secret}", token.prefix), false)
+    draft.put(source, &format!("{}{secret}", token.prefix.text), false)
 }
 
 /// Makes up what a message covers and the draft doesn't have yet.

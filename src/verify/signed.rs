@@ -42,9 +42,15 @@ pub(super) struct Signed {
 
 /// What candidates are checked with, prepared once.
 pub(super) enum Keys {
-    Mac(Vec<hmac::Key>),
+    Mac(Vec<MacKey>),
     Hash(&'static digest::Algorithm, Vec<Zeroizing<Vec<u8>>>),
     Public(Vec<ParsedPublicKey>),
+}
+
+/// A MAC's key, and its bytes for messages that name the secret too.
+pub(super) struct MacKey {
+    key: hmac::Key,
+    secret: Zeroizing<Vec<u8>>,
 }
 
 impl Signed {
@@ -182,8 +188,9 @@ impl Keys {
         Ok(match scheme.verify {
             VerifyBy::Mac => {
                 let algorithm = mac_algorithm(&algorithm)?;
-                derived()
-                    .map(|keys| Self::Mac(keys.iter().map(|key| hmac::Key::new(algorithm, key)).collect()))
+                let key =
+                    |secret: Zeroizing<Vec<u8>>| MacKey { key: hmac::Key::new(algorithm, &secret), secret };
+                derived().map(|secrets| Self::Mac(secrets.into_iter().map(key).collect()))
             }
             VerifyBy::Hash => {
                 let algorithm = hash_algorithm(&algorithm)?;
@@ -202,7 +209,7 @@ impl Keys {
     /// Whether a signature may have that length in bytes.
     fn takes(&self, length: usize) -> bool {
         match self {
-            Self::Mac(keys) => keys.first().is_none_or(|key| key.algorithm().tag_len() == length),
+            Self::Mac(keys) => keys.first().is_none_or(|mac| mac.key.algorithm().tag_len() == length),
             Self::Hash(algorithm, _) => algorithm.output_len() == length,
             Self::Public(_) => length > 0,
         }
@@ -261,7 +268,7 @@ impl Keys {
     /// The first MAC key, for answers that prove we know it.
     pub(super) fn mac_key(&self) -> Option<&hmac::Key> {
         match self {
-            Self::Mac(keys) => keys.first(),
+            Self::Mac(keys) => keys.first().map(|mac| &mac.key),
             _ => None,
         }
     }
@@ -278,9 +285,10 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-fn mac(key: &hmac::Key, message: &Template, context: &Context<'_, '_>) -> Result<hmac::Tag, Gap> {
-    let mut mac = hmac::Context::with_key(key);
-    message.feed(&Context { key: Some(key), ..*context }, &mut Sink::Mac(&mut mac))?;
+fn mac(with: &MacKey, message: &Template, context: &Context<'_, '_>) -> Result<hmac::Tag, Gap> {
+    let mut mac = hmac::Context::with_key(&with.key);
+    let context = Context { key: Some(&with.key), secret: Some(&with.secret), ..*context };
+    message.feed(&context, &mut Sink::Mac(&mut mac))?;
     Ok(mac.sign())
 }
 

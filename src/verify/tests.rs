@@ -225,3 +225,46 @@ fn a_content_type_does_not_change_what_is_signed() {
     let admission = verifier.admit(post(headers, "--x\r\n\r\nevil"), Timestamp::UNIX_EPOCH);
     assert!(matches!(admission, Admission::Refused(_)));
 }
+
+/// Everybody has the public key; taken as an HMAC key it would let everybody sign.
+#[test]
+fn a_public_key_is_never_an_hmac_key() {
+    let row = user_row(
+        r#"
+        name = "x"
+        title = "X"
+        replay = "protected"
+        [[schemes]]
+        name = "jwt"
+        verify = "jwt"
+        from = "header:X-Jwt"
+        algorithms = ["HS256", "EdDSA"]
+        "#,
+    );
+    let key = "5ac1e594aa9a782bd845e7004f181d5a83fac4c738c0f1e31581096c6df2ffff";
+    let hmac_only = user_row(&toml_with_hs256());
+    let url = "https://h.example/x";
+    let forged = Verifier::compile(&hmac_only, &settings(key))
+        .unwrap()
+        .sign(None, None, url, Timestamp::UNIX_EPOCH, "d")
+        .unwrap();
+    let verifier = Verifier::compile(&row, &settings(key)).unwrap();
+    match verifier.admit(post(forged.headers, "{}"), Timestamp::UNIX_EPOCH) {
+        Admission::Refused(refusal) => assert_eq!(refusal.reason, Reason::SignatureMalformed),
+        other => panic!("{other:?}"),
+    }
+    let text = settings("a secret of some length");
+    let honest = Verifier::compile(&row, &text).unwrap();
+    let request = honest.sign(None, None, url, Timestamp::UNIX_EPOCH, "d").unwrap();
+    assert!(matches!(honest.admit(post(request.headers, "{}"), Timestamp::UNIX_EPOCH), Admission::Event(_)));
+}
+
+fn toml_with_hs256() -> String {
+    r#"
+    name = "x"
+    title = "X"
+    replay = "protected"
+    schemes = [{ name = "jwt", verify = "jwt", from = "header:X-Jwt", algorithms = ["HS256"] }]
+    "#
+    .to_owned()
+}

@@ -16,7 +16,7 @@ use crate::reason::Reason;
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) sources: Vec<Source>,
-    pub(super) prefix: String,
+    pub(super) prefix: Prefix,
     pub(super) is_basic: bool,
     pub(super) secrets: Vec<Secret>,
 }
@@ -30,8 +30,8 @@ impl Token {
     ) -> Result<Self, CompileError> {
         let is_basic = scheme.verify == catalog::VerifyBy::Basic;
         let (from, prefix) = match is_basic {
-            true => (vec!["header:Authorization".to_owned()], "Basic ".to_owned()),
-            false => (scope.expand_all(&scheme.from)?, scope.expand(&scheme.prefix)?.into_owned()),
+            true => (vec!["header:Authorization".to_owned()], Prefix::required("Basic ")),
+            false => (scope.expand_all(&scheme.from)?, Prefix::compile(scheme, scope)?),
         };
         let sources = from.iter().map(|text| Source::parse(text)).collect::<Result<_, _>>()?;
         Ok(Self { sources, prefix, is_basic, secrets: secrets.to_vec() })
@@ -40,7 +40,7 @@ impl Token {
     /// Whether the request carries one of the secrets.
     pub(super) fn verify(&self, view: &View<'_>) -> Result<(), Refusal> {
         let value = first(&self.sources, view).map_err(signed::refuse)?;
-        let credential = strip(&value, &self.prefix).ok_or(Refusal::new(
+        let credential = self.prefix.strip(&value).ok_or(Refusal::new(
             Reason::SignatureMalformed,
             "the credential hasn't the prefix that it must have",
         ))?;
@@ -64,8 +64,28 @@ pub(super) fn first<'a>(sources: &[Source], view: &View<'a>) -> Result<std::borr
     Err(Gap::Absent)
 }
 
-/// What follows the prefix, whose case doesn't matter (RFC 9110, 11.1).
-pub(super) fn strip<'v>(value: &'v [u8], prefix: &str) -> Option<&'v [u8]> {
-    let (start, rest) = value.split_at_checked(prefix.len())?;
-    start.eq_ignore_ascii_case(prefix.as_bytes()).then_some(rest)
+/// What stands before a credential; its case doesn't matter (RFC 9110, 11.1).
+#[derive(Clone, Debug)]
+pub(super) struct Prefix {
+    pub(super) text: String,
+    is_optional: bool,
+}
+
+impl Prefix {
+    fn required(text: &str) -> Self {
+        Self { text: text.to_owned(), is_optional: false }
+    }
+
+    /// The prefix of a row's scheme.
+    pub(super) fn compile(scheme: &catalog::Scheme, scope: &Scope<'_>) -> Result<Self, CompileError> {
+        Ok(Self { text: scope.expand(&scheme.prefix)?.into_owned(), is_optional: scheme.prefix_optional })
+    }
+
+    /// What follows it; `None` when it isn't there and must be.
+    pub(super) fn strip<'v>(&self, value: &'v [u8]) -> Option<&'v [u8]> {
+        let split = value.split_at_checked(self.text.len());
+        let rest =
+            split.filter(|(start, _)| start.eq_ignore_ascii_case(self.text.as_bytes())).map(|(_, rest)| rest);
+        rest.or(self.is_optional.then_some(value))
+    }
 }
