@@ -108,6 +108,8 @@ impl Source {
                 .collect()
         };
         match self {
+            // A body that says it is something else would be taken apart for nothing.
+            Self::Form(_) | Self::FormJson(..) if !view.may_be_form() => Vec::new(),
             Self::Json(pointer) => view.json().map(|document| select(document, pointer)).unwrap_or_default(),
             Self::FormJson(field, pointer) => {
                 let field =

@@ -37,7 +37,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The body up to a multipart's boundary, when it is a multipart form.
+    /// Whether the content type is a form's, or missing.
+    pub(super) fn may_be_form(&self) -> bool {
+        self.delivery.content_type().is_none_or(|full| full.to_ascii_lowercase().contains("form"))
+    }
+
+    /// The boundary of a multipart form; `None` when the body is no such one.
     pub(super) fn boundary(&self) -> Option<&'a str> {
         let (kind, parameters) = self.delivery.content_type()?.split_once(';')?;
         if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
