@@ -15,6 +15,7 @@ mod form;
 mod function;
 mod grammar;
 mod handshake;
+mod hints;
 mod json;
 mod jwt;
 mod key;
@@ -41,6 +42,7 @@ mod warning;
 
 pub use admission::{Admission, Refusal, Reply};
 pub use error::CompileError;
+pub use hints::{Hint, hints};
 pub use mask::{MASKED, Mask, Masked, mask};
 pub use public_url::PublicUrl;
 pub use secret::Secret;
