@@ -28,7 +28,7 @@ impl Grammar {
             "" => ",".to_owned(),
             text => expand(text)?,
         };
-        Ok(match signature.grammar {
+        let grammar = match signature.grammar {
             catalog::Grammar::Raw => {
                 Self::Raw { prefix: expand(&signature.prefix)?, optional: signature.prefix_optional }
             }
@@ -39,7 +39,22 @@ impl Grammar {
             },
             catalog::Grammar::List => Self::List { separator, item_prefix: expand(&signature.item_prefix)? },
             catalog::Grammar::TimestampFirst => Self::TimestampFirst { separator },
-        })
+        };
+        grammar.check()?;
+        Ok(grammar)
+    }
+
+    /// Items are split first, so that what an item holds must not separate items.
+    pub(super) fn check(&self) -> Result<(), CompileError> {
+        let (separator, within) = match self {
+            Self::Pairs { separator, assign, .. } => (separator, assign),
+            Self::List { separator, item_prefix } => (separator, item_prefix),
+            Self::Raw { .. } | Self::TimestampFirst { .. } => return Ok(()),
+        };
+        match within.contains(|c| separator.contains(c)) {
+            true => Err(CompileError::malformed("separator", separator, "items hold it themselves")),
+            false => Ok(()),
+        }
     }
 
     /// Adds the value's candidates.

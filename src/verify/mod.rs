@@ -20,6 +20,8 @@ mod json;
 mod jwt;
 mod key;
 mod mask;
+#[cfg(test)]
+mod properties;
 mod public_key;
 mod public_url;
 mod scheme;
