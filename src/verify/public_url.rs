@@ -18,6 +18,9 @@ impl PublicUrl {
     /// dropped.
     pub fn base(url: &str) -> Result<Self, CompileError> {
         check(url)?;
+        if url.contains('?') {
+            return Err(CompileError::PublicUrlUnusable { url: url.to_owned() });
+        }
         Ok(Self { text: url.trim_end_matches('/').to_owned(), whole: false })
     }
 
@@ -69,7 +72,10 @@ pub(super) fn without_port(url: &str) -> Option<String> {
 fn check(url: &str) -> Result<(), CompileError> {
     let unusable = || CompileError::PublicUrlUnusable { url: url.to_owned() };
     let (scheme, authority, _) = split(url).ok_or_else(unusable)?;
-    let usable = default_port(scheme).is_some() && !authority.is_empty() && url.parse::<Uri>().is_ok();
+    let usable = default_port(scheme).is_some()
+        && !authority.is_empty()
+        && !url.contains('#')
+        && url.parse::<Uri>().is_ok();
     usable.then_some(()).ok_or_else(unusable)
 }
 
@@ -112,7 +118,15 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_url() {
-        for url in ["h.example", "ftp://h.example", "https://", "https:///x", "https://h.example/ x"] {
+        for url in [
+            "h.example",
+            "ftp://h.example",
+            "https://",
+            "https:///x",
+            "https://h.example/ x",
+            "https://h.example/?x",
+            "https://h.example/#x",
+        ] {
             assert!(PublicUrl::base(url).is_err(), "{url}");
         }
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::error::CompileError;
 use super::function::Function;
+use super::secret::Secret;
 use super::settings::Scope;
 use super::sink::Sink;
 use super::source::Gap;
@@ -21,6 +22,8 @@ pub(super) struct Template(Vec<Piece>);
 #[derive(Clone, Debug)]
 enum Piece {
     Literal(Vec<u8>),
+    /// Settings may be secrets: a verify token, for one.
+    Setting(Secret),
     Value(Variable, Vec<Function>),
 }
 
@@ -60,6 +63,7 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Literal(bytes) => sink.put(bytes),
+                Piece::Setting(setting) => sink.put(setting.bytes()),
                 Piece::Value(variable, functions) if functions.is_empty() => variable.feed(context, sink)?,
                 Piece::Value(variable, functions) => sink.put(&apply(variable, functions, context)?),
             }
@@ -76,13 +80,17 @@ impl Template {
 
     /// Whether it always stands for nothing: settings that aren't set.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(|piece| matches!(piece, Piece::Literal(bytes) if bytes.is_empty()))
+        self.0.iter().all(|piece| match piece {
+            Piece::Literal(bytes) => bytes.is_empty(),
+            Piece::Setting(setting) => setting.bytes().is_empty(),
+            Piece::Value(..) => false,
+        })
     }
 
     /// Whether any value in it, at any depth, is such a one.
     pub(super) fn has(&self, wanted: &dyn Fn(&Variable) -> bool) -> bool {
         self.0.iter().any(|piece| match piece {
-            Piece::Literal(_) => false,
+            Piece::Literal(_) | Piece::Setting(_) => false,
             Piece::Value(Variable::Group(group), _) => group.has(wanted),
             Piece::Value(variable, _) => wanted(variable),
         })
@@ -91,7 +99,7 @@ impl Template {
     /// Whether the key is needed to make it.
     pub(super) fn needs_key(&self) -> bool {
         self.0.iter().any(|piece| match piece {
-            Piece::Literal(_) => false,
+            Piece::Literal(_) | Piece::Setting(_) => false,
             Piece::Value(Variable::Group(group), functions) => {
                 group.needs_key() || functions.contains(&Function::Hmac)
             }
@@ -103,12 +111,12 @@ impl Template {
     pub(super) fn needed(&self) -> Vec<&Variable> {
         let needed = |piece: &'_ Piece| match piece {
             Piece::Value(_, functions) => !functions.contains(&Function::Optional),
-            Piece::Literal(_) => false,
+            Piece::Literal(_) | Piece::Setting(_) => false,
         };
         let variables = self.0.iter().filter(|piece| needed(piece)).flat_map(|piece| match piece {
             Piece::Value(Variable::Group(group), _) => group.needed(),
             Piece::Value(variable, _) => vec![variable],
-            Piece::Literal(_) => Vec::new(),
+            Piece::Literal(_) | Piece::Setting(_) => Vec::new(),
         });
         variables.collect()
     }
@@ -189,12 +197,12 @@ impl<'t> Parser<'t, '_> {
         let functions = words.map(Function::named).collect::<Result<Vec<_>, _>>()?;
         match (variable, name.strip_prefix("set:")) {
             (Some(group), _) => Ok(Piece::Value(group, functions)),
-            (None, Some(setting)) if functions.is_empty() => {
-                Ok(Piece::Literal(self.scope.value(setting)?.to_vec()))
-            }
             (None, Some(setting)) => {
-                let literal = Template(vec![Piece::Literal(self.scope.value(setting)?.to_vec())]);
-                Ok(Piece::Value(Variable::Group(literal), functions))
+                let setting = Piece::Setting(Secret::new(self.scope.value(setting)?.to_vec()));
+                match functions.is_empty() {
+                    true => Ok(setting),
+                    false => Ok(Piece::Value(Variable::Group(Template(vec![setting])), functions)),
+                }
             }
             (None, None) => Ok(Piece::Value(Variable::parse(name)?, functions)),
         }

@@ -268,3 +268,11 @@ fn toml_with_hs256() -> String {
     "#
     .to_owned()
 }
+
+#[test]
+fn a_verifier_prints_no_secret() {
+    let mut settings = settings("hunter2-hunter2-hunter2");
+    settings.set("verify_token", "hunter3".into()).unwrap();
+    let printed = format!("{settings:?} {:?}", compile("facebook", &settings).unwrap());
+    assert!(!printed.contains("hunter") && !printed.contains(&format!("{:?}", b"hunter3")), "{printed}");
+}
