@@ -4,6 +4,7 @@
 //! `skip` or with what it counts. To see it by hand: say `NORMAL` for the writer in
 //! `src/connection.rs`, and run them.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -71,11 +72,15 @@ fn read(path: &Path) -> String {
 /// How many answers there are, and before how many of them the log was not synced by `fdatasync`.
 fn unsynced_answers(trace: &str) -> (usize, usize) {
     let (mut answers, mut unsynced, mut synced) = (0, 0, false);
+    // Threads whose sync of the log was begun on a line of its own, because another's call came between.
+    let mut begun = HashSet::new();
     for line in trace.lines() {
-        // A call that another thread's interrupted ends in a line of its own.
-        let ended = line.ends_with("= 0") && (line.contains("queue.db-wal") || line.contains("resumed"));
-        if line.contains("fdatasync") && ended {
-            synced = true;
+        let thread = line.split(' ').next();
+        if line.contains(" fdatasync(") && line.contains("queue.db-wal") {
+            synced |= line.ends_with("= 0");
+            begun.extend(thread.filter(|_| line.ends_with("<unfinished ...>")));
+        } else if line.contains("fdatasync resumed") {
+            synced |= thread.is_some_and(|thread| begun.remove(thread)) && line.ends_with("= 0");
         } else if line.contains("write(1") && line.contains("> Ok(())") {
             answers += 1;
             unsynced += usize::from(!synced);
