@@ -72,7 +72,7 @@ impl WebHookQueueConsumer for EmbeddedConsumer {
         lease: Duration,
         wait: Duration,
     ) -> Result<Vec<LeasedMessage>, ConsumeError> {
-        let until = Instant::now() + wait;
+        let until = Instant::now() + wait.min(bounds::LEASE_MAX);
         let mut pause = bounds::POLL_FIRST;
         loop {
             let messages = self.call(|reply| Call::Receive { max, lease, reply }).await?;

@@ -36,8 +36,11 @@ impl Fault {
             extended => match extended & 0xff {
                 ffi::SQLITE_FULL => Self::Full(why),
                 ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Self::Busy(why),
-                // CANTOPEN: out of file descriptors. The store's own files are open from the start.
-                ffi::SQLITE_NOMEM | ffi::SQLITE_INTERRUPT | ffi::SQLITE_CANTOPEN => Self::Passing(why),
+                // CANTOPEN: out of file descriptors; the store's own files are open from the start.
+                // SCHEMA: partitions came and went too fast for a statement to be planned.
+                ffi::SQLITE_NOMEM | ffi::SQLITE_INTERRUPT | ffi::SQLITE_CANTOPEN | ffi::SQLITE_SCHEMA => {
+                    Self::Passing(why)
+                }
                 _ => Self::Fatal(format!("{why} (SQLite code {extended})")),
             },
         }

@@ -24,6 +24,7 @@ pub(crate) struct Maintenance {
     state: Arc<State>,
     space: Space,
     straggler_age: Duration,
+    wal_bytes_max: u64,
     stopped: Receiver<()>,
     rounds: u64,
     /// What others had committed at the last checkpoint; `None` when there is more than that.
@@ -45,6 +46,7 @@ impl Maintenance {
             state,
             space: Space::new(layout, options),
             straggler_age: options.partitioning.straggler_age,
+            wal_bytes_max: bounds::WAL_BYTES_MAX.min(options.bytes_max / bounds::WAL_SHARE),
             stopped,
             rounds: 0,
             copied_version: None,
@@ -73,7 +75,7 @@ impl Maintenance {
         self.find_space()?;
         let mut wrote = self.give_back()?;
         if self.rounds.is_multiple_of(bounds::SWEEP_ROUNDS) {
-            wrote |= self.drop_finished()?;
+            wrote |= partition::drop_all_finished(&mut self.connection)?;
             wrote |= stragglers::gather(&mut self.connection, self.straggler_age)?;
         }
         if self.rounds % bounds::PURGE_ROUNDS == 1 {
@@ -108,32 +110,19 @@ impl Maintenance {
             return Ok(());
         }
         let done = connection::checkpoint(&self.connection)?;
-        let long = done.frames * u64::from(schema::PAGE_BYTES) >= bounds::WAL_BYTES_MAX;
+        let long = done.frames * u64::from(schema::PAGE_BYTES) >= self.wal_bytes_max;
         self.state.count_checkpoint(long);
         self.copied_version = done.complete.then_some(version);
         Ok(())
     }
 
-    /// While there is no space: a log cut to nothing is the first that can be given back, and then
-    /// whatever the workers have finished.
+    /// While there is no space: the writer only looks before it appends, and nothing is appended now.
     fn find_space(&mut self) -> rusqlite::Result<()> {
-        if self.state.space().is_none() {
-            return Ok(());
+        if self.state.space().is_some() {
+            let obstacle = self.space.make_room(&mut self.connection)?;
+            self.state.set_space(obstacle);
         }
-        self.drop_finished()?;
-        connection::checkpoint_truncate(&self.connection)?;
-        let obstacle = self.space.measure(&self.connection)?;
-        self.state.set_space(obstacle);
         Ok(())
-    }
-
-    /// True if there were any.
-    fn drop_finished(&mut self) -> rusqlite::Result<bool> {
-        let mut any = false;
-        while partition::drop_finished(&mut self.connection)? {
-            any = true;
-        }
-        Ok(any)
     }
 
     /// Gives free pages back to the file system, in steps, while there are more than the next

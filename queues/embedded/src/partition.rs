@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use crate::clock;
 use crate::options::Partitioning;
 
 /// A partition's number and how full it is.
@@ -133,6 +134,24 @@ pub(crate) fn count_done(
          RETURNING sealed_ms IS NOT NULL AND done = messages",
     )?
     .query_row(params![messages, bytes, number], |row| row.get(0))
+}
+
+/// Seals current partitions all of whose messages are done, so that they can be dropped although
+/// nothing is appended.
+pub(crate) fn seal_spent(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE partitions SET sealed_ms = ? WHERE sealed_ms IS NULL AND done = messages")?
+        .execute([clock::now_ms()])
+        .map(|_| ())
+}
+
+/// Drops all partitions that are sealed and done; true if there were any.
+pub(crate) fn drop_all_finished(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let mut any = false;
+    while drop_finished(connection)? {
+        any = true;
+    }
+    Ok(any)
 }
 
 /// Drops one partition that is sealed and done, if there is one; true if so. One to a transaction,

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use crate::bounds;
 use crate::options::Options;
 use crate::store::Layout;
+use crate::{bounds, connection, partition};
 
 /// The bounds and when they were last looked at.
 #[derive(Debug)]
@@ -48,6 +48,15 @@ impl Space {
             return Ok(Some(text));
         }
         Ok(self.disk_is_short())
+    }
+
+    /// Measures again after everything that can be given back was: partitions whose messages are done,
+    /// and then the log, cut to nothing.
+    pub(crate) fn make_room(&mut self, connection: &mut Connection) -> rusqlite::Result<Option<String>> {
+        partition::seal_spent(connection)?;
+        partition::drop_all_finished(connection)?;
+        connection::checkpoint_truncate(connection)?;
+        self.measure(connection)
     }
 
     fn disk_is_short(&self) -> Option<String> {

@@ -147,7 +147,7 @@ impl State {
         let began = self.commit_began_ms.load(Relaxed);
         let ms = clock::now_ms() - began;
         let slow = began != 0 && u128::try_from(ms).is_ok_and(|ms| ms > bounds::COMMIT_SLOW.as_millis());
-        slow.then(|| format!("the disk hasn't answered for {ms} ms"))
+        slow.then(|| format!("a commit has taken {ms} ms so far: the disk, or a worker, is frozen"))
     }
 }
 

@@ -159,12 +159,19 @@ impl Writer {
     }
 
     fn check_space(&mut self, bytes: u64) -> Result<(), EnqueueError> {
-        // While there is none, the maintenance thread measures, and makes room.
+        // While there is none, the other thread looks for some.
         if self.state.space().is_none() && self.space.is_due(bytes) {
-            let obstacle = self.space.measure(&self.connection).map_err(|error| self.judge(&error))?;
+            let obstacle = self.look_for_space().map_err(|error| self.judge(&error))?;
             self.state.set_space(obstacle);
         }
         self.state.space().map_or(Ok(()), |why| Err(EnqueueError::Full(why)))
+    }
+
+    fn look_for_space(&mut self) -> rusqlite::Result<Option<String>> {
+        match self.space.measure(&self.connection)? {
+            Some(_) => self.space.make_room(&mut self.connection),
+            None => Ok(None),
+        }
     }
 
     /// What the senders are told, and what follows for the store.

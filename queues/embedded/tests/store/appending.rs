@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sluiced_embedded::{Depth, EmbeddedConsumer, EmbeddedQueue, Options};
-use sluiced_queue::{EnqueueError, Health, WebHookQueueConsumer};
+use sluiced_queue::{
+    Data, Durable, EnqueueError, Health, RequestFacts, WebHookQueueConsumer, WebHookQueueContext,
+    WebHookQueueHandler,
+};
 use uuid::Uuid;
 
 use crate::common::{
-    append, append_numbered, consumer, dir, open, receive, receive_one, small_partitions, texts,
+    append, append_numbered, consumer, dir, open, receive, receive_one, small_partitions, sql, texts,
 };
 
 #[tokio::test]
@@ -130,6 +133,59 @@ async fn a_full_store_says_so_and_recovers() {
     }
     append(&queue, message).await;
     queue.close().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_is_left_alone() {
+    let dir = dir();
+    let queue =
+        EmbeddedQueue::open(dir.path(), Options { free_percent_min: 100, ..Options::default() }).unwrap();
+    let refused = queue.append(Bytes::from_static(b"x"), Uuid::now_v7()).await.unwrap_err();
+    assert!(matches!(&refused, EnqueueError::Full(why) if why.contains("MiB free")), "{refused}");
+    assert!(matches!(queue.health(), Health::NotReady(_)));
+    queue.close().await;
+}
+
+/// The log is bounded by a share of a small store's bound, so it never fills the store by itself.
+#[tokio::test]
+async fn a_small_store_takes_many_messages_that_are_done() {
+    let dir = dir();
+    let options = Options { bytes_max: 32 << 20, ..Options::default() };
+    let queue = EmbeddedQueue::open(dir.path(), options).unwrap();
+    let consumer = consumer(dir.path());
+    for _ in 0..100 {
+        append(&queue, vec![3; 1 << 20]).await;
+        let message = receive_one(&consumer).await;
+        consumer.acknowledge(&message).await.unwrap();
+    }
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_context_is_encoded_with_its_id() {
+    let dir = dir();
+    let queue = open(dir.path());
+    let context = WebHookQueueContext {
+        receiver: "github".into(),
+        id: "acme".into(),
+        actions: vec!["push".into()],
+        data: Data::Json(Bytes::from_static(b"{\"n\": 1.0}")),
+        raw_body: false,
+        message_id: Uuid::now_v7(),
+        delivery_id: None,
+        received_at: jiff::Timestamp::UNIX_EPOCH,
+        content_type: Some("application/json".into()),
+        traceparent: None,
+        masked: Vec::new(),
+        request: RequestFacts::default(),
+    };
+    let handler: &dyn WebHookQueueHandler = &queue;
+    assert_eq!(handler.enqueue(&context).await.unwrap().durable(), Durable::Embedded);
+    let leased = receive_one(&consumer(dir.path())).await;
+    assert_eq!(WebHookQueueContext::decode(&leased.message).unwrap(), context);
+    let id: Vec<u8> = sql(dir.path(), "SELECT message_id FROM messages_1");
+    assert_eq!(id, context.message_id.as_bytes());
+    handler.close().await;
 }
 
 #[tokio::test]

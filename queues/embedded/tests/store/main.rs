@@ -10,6 +10,7 @@ mod damage;
 mod faults;
 mod killing;
 mod leasing;
+mod model;
 mod opening;
 mod partitions;
 mod sharing;

@@ -110,6 +110,37 @@ async fn stragglers_are_moved_and_stay_what_they_are() {
     crate::common::open(dir.path()).close().await;
 }
 
+/// More of them than one transaction moves.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_stragglers_are_moved_in_several_steps() {
+    const SMALL: usize = 1500;
+    let dir = dir();
+    let mut options = small_partitions();
+    options.partitioning.messages_max = SMALL as u64 + 1;
+    options.partitioning.bytes_max = 2 << 20;
+    let queue = EmbeddedQueue::open(dir.path(), options).unwrap();
+    crate::common::append(&queue, vec![1; 1 << 20]).await;
+    let mut appends = tokio::task::JoinSet::new();
+    for n in 0..=SMALL {
+        let queue = queue.clone();
+        appends.spawn(async move { crate::common::append(&queue, format!("{n:05}")).await });
+    }
+    appends.join_all().await;
+    let consumer = consumer(dir.path());
+    let leased = [receive(&consumer, SMALL).await, receive(&consumer, SMALL).await].concat();
+    assert_eq!(leased.len(), SMALL + 2);
+    consumer.acknowledge(&leased[0]).await.unwrap();
+    until_partitions(dir.path(), 1).await;
+    assert_eq!(sql::<usize>(dir.path(), "SELECT count(*) FROM moved"), SMALL);
+    assert_eq!(queue.depth().await.unwrap().messages, SMALL as u64 + 1);
+    for message in &leased[1..] {
+        consumer.release(message, Duration::ZERO, false).await.unwrap();
+    }
+    assert_eq!(drain(&consumer).await.len(), SMALL + 1);
+    queue.close().await;
+    crate::common::open(dir.path()).close().await;
+}
+
 /// The file grows with a backlog and shrinks after it, but for what the next partitions will need.
 #[tokio::test(flavor = "multi_thread")]
 async fn space_comes_back_after_a_backlog() {
