@@ -178,6 +178,7 @@ async fn a_context_is_encoded_with_its_id() {
         traceparent: None,
         masked: Vec::new(),
         request: RequestFacts::default(),
+        dedupe_for: None,
     };
     let handler: &dyn WebHookQueueHandler = &queue;
     assert_eq!(handler.enqueue(&context).await.unwrap().durable(), Durable::Embedded);
