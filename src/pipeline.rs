@@ -22,7 +22,8 @@ use crate::delivery::Delivery;
 use crate::handlers::{HandlerError, WebHookHandlerContext};
 use crate::http::body::{self, BodyBounds};
 use crate::http::budget::Account;
-use crate::http::reply::{HttpReply, Problem, from_reply};
+use crate::http::client::Client;
+use crate::http::reply::{HttpReply, LeavesUnread, Problem, from_reply};
 use crate::log::delivery::micros_since;
 use crate::log::{DeliveryRecord, Outcome};
 use crate::message;
@@ -31,8 +32,8 @@ use crate::receivers::Receiver;
 use crate::verify::{Admission, Refusal};
 
 /// One request, from its headers to its answer. Always one log line.
-pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: IpAddr) -> HttpReply {
-    let mut open = Open::new(app, client);
+pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client) -> HttpReply {
+    let mut open = Open::new(app, client.address);
     let (head, body) = request.into_parts();
 
     // Find the receiver. An unknown name and an unknown id look the same from outside.
@@ -58,7 +59,7 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: IpAddr)
         timeout: app.limits.body_timeout,
         rate_min_bytes_per_s: app.limits.body_rate_min_bytes_per_s,
     };
-    let mut account = app.budget.account(client);
+    let mut account = app.budget.account(client.address);
     let body = match body::read(body, bounds, &mut account, &mut open.record.bytes).await {
         Ok(body) => body,
         Err(Reason::BodyTooLarge) => {
@@ -76,16 +77,23 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: IpAddr)
         uri: head.uri,
         headers: head.headers,
         body,
-        client,
+        client: client.address,
         id,
         received_at: Timestamp::now(),
     };
     let (record, presence) = open.hand_over();
-    let webhook =
-        Webhook { app: app.clone(), receiver, record, gone: presence.gone.clone(), account, _permit: permit };
+    let webhook = Webhook {
+        app: app.clone(),
+        receiver,
+        record,
+        gone: presence.gone.clone(),
+        client: client.clone(),
+        account,
+        _permit: permit,
+    };
     let reply = match app.webhooks.spawn(process(webhook, delivery)).await {
         Ok(reply) => reply,
-        Err(panic) => panicked(app, client, &panic),
+        Err(panic) => panicked(app, client.address, &panic),
     };
     presence.stayed();
     finish(app, head.version, reply)
@@ -96,6 +104,8 @@ struct Webhook {
     app: Arc<App>,
     receiver: Arc<Receiver>,
     record: DeliveryRecord,
+    client: Client,
+    /// Its stream was reset, on a connection that goes on.
     gone: Arc<AtomicBool>,
     account: Account,
     _permit: OwnedSemaphorePermit,
@@ -158,7 +168,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
 
 impl Webhook {
     fn conclude(&mut self, outcome: Outcome, reason: Option<Reason>, status: http::StatusCode) {
-        self.record.client_gone = self.gone.load(Ordering::Relaxed);
+        self.record.client_gone = self.gone.load(Ordering::Relaxed) || self.client.has_hung_up();
         self.app.conclude(&self.record, outcome, reason, status);
     }
 
@@ -229,7 +239,9 @@ impl<'a> Open<'a> {
         self.concluded = true;
         let outcome = if problem.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
         self.app.conclude(&self.record, outcome, Some(problem.reason), problem.status);
-        problem.reply()
+        let mut reply = problem.reply();
+        reply.extensions_mut().insert(LeavesUnread);
+        reply
     }
 
     fn hand_over(mut self) -> (DeliveryRecord, Presence) {

@@ -34,6 +34,8 @@ pub struct Activity {
     patience: Patience,
     /// On HTTP/2 bytes may be anything: pings, windows, a frame of some stream.
     multiplexed: AtomicBool,
+    /// A request was answered before it was read to its end.
+    unread: AtomicBool,
     doing: Mutex<Doing>,
 }
 
@@ -53,6 +55,7 @@ impl Activity {
         Arc::new(Self {
             patience,
             multiplexed: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             doing: Mutex::new(Doing::Headers { since: Instant::now(), begun: false }),
         })
     }
@@ -86,6 +89,16 @@ impl Activity {
             _ => Doing::Requests(1),
         };
         RequestGuard(self.clone())
+    }
+
+    /// A request was answered before it was read to its end: more of it may come.
+    pub fn left_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether closing at once might reset the connection under an answer.
+    pub fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 
     /// Until when the connection may go on as it is; `None` while requests are being answered.

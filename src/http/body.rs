@@ -1,5 +1,6 @@
 //! Reads a body within its bounds: length, time, pace, memory.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -31,7 +32,8 @@ pub fn declared_too_large(body: &Incoming, bytes_max: u64) -> bool {
 ///
 /// # Errors
 /// [`Reason::BodyTooLarge`], [`Reason::TooSlow`], [`Reason::Overloaded`] when the memory for bodies
-/// is used up, [`Reason::BodyIncomplete`] when the sender hung up or broke the framing.
+/// is used up, [`Reason::BodyIncomplete`] when the sender hung up, [`Reason::RequestMalformed`] when it
+/// broke the framing.
 pub async fn read(
     mut body: Incoming,
     bounds: BodyBounds,
@@ -39,7 +41,8 @@ pub async fn read(
     seen: &mut u64,
 ) -> Result<Bytes, Reason> {
     let started = Instant::now();
-    let mut collected = Collected::default();
+    let mut collected =
+        Collected { declared: body.size_hint().exact().unwrap_or_default(), ..Collected::default() };
     while let Some(frame) = next_frame(&mut body, started, bounds, *seen).await? {
         let Ok(data) = frame.into_data() else { continue };
         *seen += data.len() as u64;
@@ -67,8 +70,21 @@ async fn next_frame(
         Err(_) => Err(Reason::TooSlow),
         Ok(None) => Ok(None),
         Ok(Some(Ok(frame))) => Ok(Some(frame)),
-        Ok(Some(Err(_))) => Err(Reason::BodyIncomplete),
+        Ok(Some(Err(error))) => Err(reason_of(&error)),
     }
+}
+
+/// A body that breaks its framing is told from one that ends too early by what hyper met.
+fn reason_of(error: &hyper::Error) -> Reason {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            let broken = matches!(io.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+            return if broken { Reason::RequestMalformed } else { Reason::BodyIncomplete };
+        }
+        source = cause.source();
+    }
+    Reason::BodyIncomplete
 }
 
 /// How long after its beginning a body of which `seen` bytes came is late.
@@ -82,6 +98,8 @@ fn late_after(bounds: BodyBounds, seen: u64) -> Duration {
 struct Collected {
     first: Bytes,
     rest: BytesMut,
+    /// The declared length: room for it is asked for once. Untouched memory costs nothing.
+    declared: u64,
 }
 
 impl Collected {
@@ -91,6 +109,7 @@ impl Collected {
             return;
         }
         if !self.first.is_empty() {
+            self.rest.reserve(usize::try_from(self.declared).unwrap_or_default());
             self.rest.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.rest.extend_from_slice(&data);

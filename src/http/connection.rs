@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::{convert::Infallible, io};
 
 use hyper::body::Incoming;
@@ -16,8 +16,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::activity::{self, Activity, Patience};
+use super::client::Client;
 use super::raw_head::RawHead;
-use super::reply::{HttpReply, Problem};
+use super::reply::{HttpReply, LeavesUnread, Problem};
 use crate::app::App;
 use crate::bounds::{
     H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, LINGER,
@@ -30,17 +31,19 @@ use crate::reason::Reason;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection to its end.
-pub async fn serve(stream: TcpStream, client: IpAddr, app: Arc<App>) {
+pub async fn serve(stream: TcpStream, address: IpAddr, app: Arc<App>) {
     // A webhook's answer is one small packet: waiting to fill it would be all the latency there is.
     let _ = stream.set_nodelay(true);
     let activity =
         Activity::new(Patience { header: app.limits.header_timeout, idle: app.limits.idle_timeout });
+    let stream = Arc::new(stream);
+    let client = Client::new(address, &stream);
     let mut socket =
         Socket { stream, read_ahead: Vec::new(), activity: activity.clone(), raw_head: RawHead::new() };
     match socket.speaks_h2(&app).await {
         Ok(Some(true)) => http2(socket, client, app, activity).await,
         Ok(Some(false)) => http1(socket, client, app, activity).await,
-        Ok(None) => end_late(socket, client, &app, &activity).await,
+        Ok(None) => end_late(socket, address, &app, &activity).await,
         // The client went away before it said anything that could be answered.
         Err(_) => {}
     }
@@ -53,23 +56,27 @@ pub async fn reject(mut stream: TcpStream) {
     linger(&mut stream).await;
 }
 
-async fn http1(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Activity>) {
+async fn http1(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Activity>) {
     let mut builder = conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         // Ours is `Activity`: hyper's closes without the 408 and counts idle time as header time.
         .header_read_timeout(None)
+        // A sender that says that no more will come still waits for its answer.
+        .half_close(true)
         .max_headers(app.limits.headers_max as usize)
         .max_header_size(app.limits.headers_bytes_max as usize)
         .max_buf_size(app.limits.headers_bytes_max as usize);
+    let address = client.address;
     let service = service(client, app.clone(), activity.clone(), socket.raw_head.clone());
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let end = watch(&app, &activity, |cx| connection.poll_without_shutdown(cx)).await;
     let mut socket = connection.into_parts().io.into_inner();
     match end {
-        End::Late => return end_late(socket, client, &app, &activity).await,
+        End::Late => return end_late(socket, address, &app, &activity).await,
+        End::Done(Ok(())) if !activity.has_unread() => return,
         End::Done(Ok(())) => {}
-        End::Done(Err(error)) => report_http1(&error, client, &app, &activity),
+        End::Done(Err(error)) => report_http1(&error, address, &app, &activity),
     }
     linger(&mut socket).await;
 }
@@ -89,7 +96,7 @@ fn report_http1(error: &hyper::Error, client: IpAddr, app: &App, activity: &Acti
     }
 }
 
-async fn http2(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Activity>) {
+async fn http2(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Activity>) {
     activity.is_http2();
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder
@@ -100,6 +107,7 @@ async fn http2(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Acti
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(Some(H2_PING_INTERVAL))
         .keep_alive_timeout(H2_PING_INTERVAL);
+    let address = client.address;
     let service = service(client, app.clone(), activity.clone(), socket.raw_head.clone());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut end = watch(&app, &activity, |cx| connection.as_mut().poll(cx)).await;
@@ -109,7 +117,7 @@ async fn http2(socket: Socket, client: IpAddr, app: Arc<App>, activity: Arc<Acti
         end = timeout(LINGER, connection).await.map_or(End::Late, End::Done);
     }
     if let End::Done(Err(error)) = end {
-        report_http2(&error, client, &app);
+        report_http2(&error, address, &app);
     }
 }
 
@@ -130,22 +138,27 @@ type Answer = Pin<Box<dyn Future<Output = Result<HttpReply, Infallible>> + Send>
 
 /// The service of one connection: each request goes down the pipeline.
 fn service(
-    client: IpAddr,
+    client: Client,
     app: Arc<App>,
     activity: Arc<Activity>,
     raw_head: Arc<RawHead>,
 ) -> impl hyper::service::Service<Request<Incoming>, Response = HttpReply, Error = Infallible, Future = Answer>
 + Unpin {
     service_fn(move |request| {
-        let (app, guard) = (app.clone(), activity.request());
-        let ambiguity = raw_head.take_ambiguity(request.headers());
+        let (app, client, activity, guard) =
+            (app.clone(), client.clone(), activity.clone(), activity.request());
+        let ambiguity = raw_head.take_ambiguity(request.version(), request.headers());
         Box::pin(async move {
             let reply = if let Some(ambiguity) = ambiguity {
-                app.refused_at_the_door(client, Reason::RequestMalformed, ambiguity);
+                app.refused_at_the_door(client.address, Reason::RequestMalformed, ambiguity);
+                activity.left_unread();
                 Problem::new(Reason::RequestMalformed).reply()
             } else {
-                pipeline::receive(&app, request, client).await
+                pipeline::receive(&app, request, &client).await
             };
+            if reply.extensions().get::<LeavesUnread>().is_some() {
+                activity.left_unread();
+            }
             drop(guard);
             Ok(reply)
         }) as Answer
@@ -195,8 +208,8 @@ async fn end_late(mut socket: Socket, client: IpAddr, app: &App, activity: &Acti
         app.refused_at_the_door(client, Reason::TooSlow, "the headers came too slowly");
         let reply = Problem::new(Reason::TooSlow).raw_http1();
         let _ = timeout(LINGER, socket.write_all(&reply)).await;
+        linger(&mut socket).await;
     }
-    linger(&mut socket).await;
 }
 
 /// Closes so that the answer arrives: says that no more will come, then reads and throws away what the
@@ -220,7 +233,7 @@ async fn linger(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
 
 /// The socket, with what was read of it ahead, and an eye on whether anything comes.
 struct Socket {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     read_ahead: Vec<u8>,
     activity: Arc<Activity>,
     raw_head: Arc<RawHead>,
@@ -236,7 +249,7 @@ impl Socket {
             let stopping = phase.borrow_and_update().idle_connections_end();
             let deadline = self.activity.deadline(stopping).unwrap_or_else(Instant::now);
             let read = tokio::select! {
-                read = timeout_at(deadline, self.stream.read(&mut start[filled..])) => read,
+                read = timeout_at(deadline, read_some(&self.stream, &mut start[filled..])) => read,
                 Ok(()) = phase.changed() => continue,
             };
             let n = match read {
@@ -290,36 +303,63 @@ impl AsyncRead for Socket {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read_buf(buf) {
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
         if buf.filled().len() > before {
             self.note(&buf.filled()[before..]);
         }
-        read
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
+    }
+
+    /// Nothing is buffered here.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(
+            rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write).map_err(io::Error::from),
+        )
+    }
+}
+
+/// Reads what is there, or waits until something is.
+async fn read_some(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
     }
 }

@@ -1,15 +1,16 @@
-//! The head of a request as it came over the wire, for what hyper doesn't tell.
+//! What makes a request ambiguous although hyper takes it, told from its head as it came over the wire.
 //!
 //! A request with both `Transfer-Encoding` and `Content-Length` is what request smuggling looks like
 //! (RFC 9112, section 6.3): two servers in a row that believe different ones see different requests. hyper
 //! believes the former, drops the latter and closes the connection. That is safe, but a webhook of that
 //! shape passed a proxy that may have read another one, so it is refused. So is a head with a line that
-//! ends in LF alone: no provider sends one, and servers in a row differ on what it means.
+//! ends in LF alone: no provider sends one, and servers in a row differ on what it means. And so is a
+//! request of HTTP/1.1 without exactly one `Host` (RFC 9112, section 3.2).
 
 use std::sync::{Arc, Mutex};
 
-use http::HeaderMap;
-use http::header::TRANSFER_ENCODING;
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
 use memchr::memmem;
 
 /// The bytes of a head, kept until the request is known.
@@ -32,7 +33,10 @@ impl RawHead {
     }
 
     /// Forgets the head, and says what makes its request ambiguous.
-    pub fn take_ambiguity(&self, headers: &HeaderMap) -> Option<&'static str> {
+    pub fn take_ambiguity(&self, version: Version, headers: &HeaderMap) -> Option<&'static str> {
+        if version == Version::HTTP_11 && headers.get_all(HOST).iter().count() != 1 {
+            return Some("not exactly one Host");
+        }
         let bytes = std::mem::take(&mut *self.0.lock().expect("nothing panics under this lock"));
         let head = head_of(&bytes);
         if headers.contains_key(TRANSFER_ENCODING) && has_content_length(head) {
@@ -90,8 +94,20 @@ mod tests {
         ] {
             let head = RawHead::default();
             head.push(bytes.as_bytes(), true);
-            assert_eq!(head.take_ambiguity(&HeaderMap::new()).is_some(), bare, "{bytes:?}");
+            assert_eq!(head.take_ambiguity(Version::HTTP_10, &HeaderMap::new()).is_some(), bare, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn http_1_1_has_one_host() {
+        let host = |hosts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            hosts.iter().for_each(|host| {
+                headers.append(HOST, http::HeaderValue::from_static(host));
+            });
+            RawHead::default().take_ambiguity(Version::HTTP_11, &headers).is_some()
+        };
+        assert!(host(&[]) && host(&["a", "b"]) && !host(&["a"]));
     }
 
     #[test]
@@ -99,10 +115,10 @@ mod tests {
         let head = RawHead::default();
         head.push(b"POST / HTTP/1.1\r\nContent-", true);
         head.push(b"Length: 5\r\n\r\n", false);
-        assert_eq!(head.take_ambiguity(&HeaderMap::new()), None);
+        assert_eq!(head.take_ambiguity(Version::HTTP_10, &HeaderMap::new()), None);
         head.push(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", true);
         let headers = HeaderMap::from_iter([(TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"))]);
-        assert!(head.take_ambiguity(&headers).is_some());
-        assert_eq!(head.take_ambiguity(&headers), None, "it was forgotten");
+        assert!(head.take_ambiguity(Version::HTTP_10, &headers).is_some());
+        assert_eq!(head.take_ambiguity(Version::HTTP_10, &headers), None, "it was forgotten");
     }
 }

@@ -12,6 +12,10 @@ use crate::verify::Reply;
 /// What goes back to the sender.
 pub type HttpReply = Response<Full<Bytes>>;
 
+/// Marks an answer that is given before the request was read to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct LeavesUnread;
+
 /// A refusal or failure on its way to the sender.
 #[derive(Clone, Debug)]
 pub struct Problem<'a> {

@@ -1,0 +1,32 @@
+//! The client at the other end of a connection.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+
+use rustix::net::{RecvFlags, recv};
+use tokio::net::TcpStream;
+
+/// Who sends, and whether it is still there.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address.
+    pub address: IpAddr,
+    stream: Weak<TcpStream>,
+}
+
+impl Client {
+    /// The client of a connection.
+    pub fn new(address: IpAddr, stream: &Arc<TcpStream>) -> Self {
+        Self { address, stream: Arc::downgrade(stream) }
+    }
+
+    /// Whether it has closed its side, or the connection is gone. It may have said that it will send no
+    /// more and still wait for its answer; nobody can tell.
+    pub fn has_hung_up(&self) -> bool {
+        let Some(stream) = self.stream.upgrade() else { return true };
+        match recv(&*stream, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, received)) => received == 0,
+            Err(error) => error != rustix::io::Errno::AGAIN,
+        }
+    }
+}
