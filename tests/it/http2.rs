@@ -1,0 +1,116 @@
+//! HTTP/2 with prior knowledge, as a proxy in front may speak it: hyper's own client.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::task::JoinSet;
+
+use crate::client::{GITHUB, GITHUB_PATH, SECRET, github_signature};
+use crate::daemon::Daemon;
+use crate::flood::body_of;
+use crate::worker::{body, drain};
+
+type Sender = SendRequest<Full<Bytes>>;
+
+#[tokio::test]
+async fn many_streams_at_once_are_answered_on_one_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path(), &[GITHUB]);
+    let (sender, mut connection) = open(&daemon).await;
+    let mut streams = JoinSet::new();
+    for number in 0..200 {
+        let delivery = format!("stream-{number}");
+        let mut sender = sender.clone();
+        streams.spawn(async move {
+            sender.ready().await.unwrap();
+            let response = sender.send_request(webhook(&delivery, &body_of(&delivery))).await.unwrap();
+            (response.status().as_u16(), response.headers().contains_key("connection"))
+        });
+    }
+    assert!(streams.join_all().await.into_iter().all(|answer| answer == (200, false)));
+    drop(sender);
+    connection.join_next().await;
+    daemon.stop();
+    let messages = drain(dir.path());
+    assert_eq!(messages.len(), 200);
+    for message in messages {
+        assert_eq!(body(&message), body_of(message["deliveryId"].as_str().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn refusals_read_the_same_as_over_http_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::with_config(dir.path(), "[limits]\nbody_max = \"64KiB\"\n", &[GITHUB]);
+    let (mut sender, _connection) = open(&daemon).await;
+    let large = vec![b'x'; 100 << 10];
+    let mut unknown = webhook("unknown", b"{}");
+    *unknown.uri_mut() = "http://t/api/webhooks/incoming/nobody".parse().unwrap();
+    let mut get = webhook("get", b"");
+    *get.method_mut() = http::Method::GET;
+    let mut forged = webhook("forged", b"{}");
+    forged.headers_mut().insert("x-hub-signature-256", github_signature("guess", b"{}").parse().unwrap());
+    for (request, status, reason) in [
+        (unknown, 404, "unknown_receiver"),
+        (get, 405, "method_not_allowed"),
+        (forged, 401, "signature_mismatch"),
+        (webhook("large", &large), 413, "body_too_large"),
+    ] {
+        sender.ready().await.unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), status, "{reason}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["reason"], reason);
+    }
+    // A refused upload ends its stream, not the connection.
+    sender.ready().await.unwrap();
+    assert_eq!(sender.send_request(webhook("after", b"{}")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_stream_in_flight_is_finished_when_stopping() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(dir.path(), &[GITHUB]);
+    let (mut sender, mut connection) = open(&daemon).await;
+    sender.ready().await.unwrap();
+    assert_eq!(sender.send_request(webhook("before", b"{}")).await.unwrap().status(), 200);
+    daemon.signal("TERM");
+    // Until GOAWAY comes, requests are answered; after it the client knows that they were not seen.
+    let mut answered = 1;
+    while sender.ready().await.is_ok() {
+        match sender.send_request(webhook(&format!("during-{answered}"), b"{}")).await {
+            Ok(response) => {
+                assert_eq!(response.status(), 200);
+                answered += 1;
+            }
+            Err(error) => {
+                assert!(error.is_closed() || error.is_canceled(), "neither answered nor refused: {error:?}");
+                break;
+            }
+        }
+    }
+    drop(sender);
+    connection.join_next().await;
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert_eq!(drain(dir.path()).len(), answered);
+}
+
+async fn open(daemon: &Daemon) -> (Sender, JoinSet<hyper::Result<()>>) {
+    let stream = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let mut task = JoinSet::new();
+    task.spawn(connection);
+    (sender, task)
+}
+
+fn webhook(delivery: &str, body: &[u8]) -> http::Request<Full<Bytes>> {
+    http::Request::post(format!("http://t{GITHUB_PATH}"))
+        .header("content-type", "application/json")
+        .header("x-github-event", "push")
+        .header("x-github-delivery", delivery)
+        .header("x-hub-signature-256", github_signature(SECRET, body))
+        .body(Full::new(Bytes::copy_from_slice(body)))
+        .unwrap()
+}
