@@ -29,6 +29,8 @@ mod http2;
 mod kill;
 mod limits;
 mod load;
+mod log_format;
+mod logs;
 mod odd_bytes;
 mod paths;
 mod real_input;
