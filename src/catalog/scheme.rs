@@ -29,7 +29,8 @@ pub struct Scheme {
     /// Where the signature is and what it looks like.
     #[serde(default)]
     pub signature: Signature,
-    /// What is signed: a template, or several of which any may match.
+    /// What is signed: a template, or several of which any may match. One that is a setting and nothing else
+    /// has the setting's value for its text.
     #[serde(default, deserialize_with = "one_or_many")]
     pub message: Vec<String>,
     /// How the key is made of the secret.

@@ -112,17 +112,6 @@ impl<'a> Scope<'a> {
         let expanded: Vec<_> = texts.iter().map(|text| self.expand(text)).collect::<Result<_, _>>()?;
         Ok(expanded.into_iter().filter(|text| !text.is_empty()).map(Cow::into_owned).collect())
     }
-
-    /// A field that holds a template: when it is one setting and nothing else, that setting's value is the
-    /// template; settings within a template stand for their bytes.
-    pub(super) fn template_text<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, CompileError> {
-        let lone = text.strip_prefix("{set:").and_then(|rest| rest.strip_suffix('}'));
-        if lone.is_some_and(|name| !name.contains(['{', '}'])) {
-            self.expand(text)
-        } else {
-            Ok(Cow::Borrowed(text))
-        }
-    }
 }
 
 fn known(row: &Row) -> String {

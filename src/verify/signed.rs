@@ -75,7 +75,7 @@ impl Signed {
             messages: scheme
                 .message
                 .iter()
-                .map(|text| Template::parse(text, scope))
+                .map(|text| Template::parse_message(text, scope))
                 .collect::<Result<_, _>>()?,
             clock: clock.flatten(),
             keys,

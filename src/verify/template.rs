@@ -47,10 +47,18 @@ impl<'c, 'a> Context<'c, 'a> {
 }
 
 impl Template {
-    /// Parses a template whose settings are in scope.
+    /// Parses what is signed: when that is one setting and nothing else, the setting's value is the template.
+    pub(super) fn parse_message(text: &str, scope: &Scope<'_>) -> Result<Self, CompileError> {
+        let lone = text.strip_prefix("{set:").and_then(|rest| rest.strip_suffix('}'));
+        match lone.filter(|name| !name.contains(['{', '}', '|'])) {
+            Some(_) => Self::parse(&scope.expand(text)?, scope),
+            None => Self::parse(text, scope),
+        }
+    }
+
+    /// Parses a template whose settings are in scope; a setting stands for its bytes.
     pub(super) fn parse(text: &str, scope: &Scope<'_>) -> Result<Self, CompileError> {
-        let text = scope.template_text(text)?;
-        let mut parser = Parser { text: &text, rest: &text, scope };
+        let mut parser = Parser { text, rest: text, scope };
         let template = parser.template(false)?;
         match parser.rest {
             "" => Ok(template),
