@@ -94,6 +94,7 @@ impl Draft {
                 fields.push((name.clone(), json.to_string()));
             }
             Source::Body => self.body = Body::Given(Bytes::copy_from_slice(text.as_bytes())),
+            Source::Xml(_) => return Err(SignError::ValueMissing),
             Source::Constant(_) => {}
         }
         Ok(())

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::error::CompileError;
 use super::json::{Document, Pointer};
 use super::source::Source;
+use super::xml;
 
 /// What stands in a credential's place.
 pub const MASKED: &str = "***";
@@ -48,9 +49,6 @@ impl Mask {
 
     /// Parses `header:NAME`, `query:NAME`, `form:FIELD`, `json:/pointer`, `xml:ELEMENT`.
     pub(super) fn parse(text: &str) -> Result<Self, CompileError> {
-        if let Some(element) = text.strip_prefix("xml:") {
-            return Ok(Self(Place::Xml(element.to_owned())));
-        }
         Self::of(&Source::parse(text)?)
             .ok_or_else(|| CompileError::malformed("mask", text, "that can't be masked"))
     }
@@ -62,6 +60,7 @@ impl Mask {
             Source::Query(name) => Place::Query(name.clone()),
             Source::Form(name) => Place::Form(name.clone()),
             Source::Json(pointer) => Place::Json(pointer.clone()),
+            Source::Xml(name) => Place::Xml(name.clone()),
             _ => return None,
         }))
     }
@@ -84,7 +83,7 @@ pub fn mask<'a>(masks: &[Mask], headers: &HeaderMap, query: &'a str, body: &Byte
             }
             Place::Json(pointer) => mask_json(&mut result.body, pointer).then(|| format!("json:{pointer}")),
             Place::Xml(name) => {
-                mask_body(&mut result.body, |body| elements(body, name)).then(|| format!("xml:{name}"))
+                mask_body(&mut result.body, |body| xml::elements(body, name)).then(|| format!("xml:{name}"))
             }
         };
         result.masked.extend(name);
@@ -160,34 +159,6 @@ fn pairs(text: &[u8], name: &str) -> Vec<Range<usize>> {
 
 fn decodes_to(encoded: &[u8], name: &str) -> bool {
     form_urlencoded::parse(encoded).next().is_some_and(|(decoded, _)| decoded.as_ref().eq(name))
-}
-
-/// The spans of an element's text, whatever its namespace prefix; nested elements of one name are masked as
-/// one.
-fn elements(text: &[u8], name: &str) -> Vec<Range<usize>> {
-    let mut spans: Vec<Range<usize>> = Vec::new();
-    for at in memchr::memmem::find_iter(text, name) {
-        let opens = text[..at].iter().rposition(|byte| !is_name(*byte));
-        let after = at + name.len();
-        let is_tag =
-            opens.is_some_and(|open| text[open] == b'<') && matches!(text[..at].last(), Some(b'<' | b':'));
-        if !is_tag
-            || text.get(after).is_none_or(|byte| is_name(*byte))
-            || spans.last().is_some_and(|s| at < s.end)
-        {
-            continue;
-        }
-        let Some(start) = memchr::memchr(b'>', &text[after..]).map(|end| after + end + 1) else { continue };
-        let Some(end) = memchr::memmem::find(&text[start..], b"</") else { continue };
-        if text[start - 2] != b'/' {
-            spans.push(start..start + end);
-        }
-    }
-    spans
-}
-
-fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-' | b'.') || byte >= 0x80
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ mod verified;
 mod verifier;
 mod view;
 mod warning;
+mod xml;
 
 pub use admission::{Admission, Refusal, Reply};
 pub use error::CompileError;

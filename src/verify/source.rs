@@ -1,7 +1,7 @@
 //! Sources: where in a request a value is.
 //!
 //! `header:NAME`, `header:NAME-*` (the star is a number), `query:NAME`, `form:FIELD`, `json:/pointer`,
-//! `formjson:FIELD:/pointer` (JSON inside a form field), `body`, `const:TEXT`. Names of headers match
+//! `formjson:FIELD:/pointer` (JSON inside a form field), `xml:ELEMENT`, `body`, `const:TEXT`. Names of headers match
 //! without regard to case, all else exactly. Nothing that one source names can be given by another.
 
 use std::borrow::Cow;
@@ -12,6 +12,7 @@ use super::error::CompileError;
 use super::form;
 use super::json::{self, Document, Pointer};
 use super::view::View;
+use super::xml;
 
 /// A parsed source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub(super) enum Source {
     Form(String),
     Json(Pointer),
     FormJson(String, Pointer),
+    Xml(String),
     Body,
     Constant(String),
 }
@@ -60,8 +62,14 @@ impl Source {
                 let (field, pointer) = rest.split_once(':').ok_or_else(|| malformed("it has no pointer"))?;
                 Self::FormJson(field.to_owned(), Pointer::parse(pointer)?)
             }
+            "xml" if rest.is_empty() => return Err(malformed("it names no element")),
+            "xml" => Self::Xml(rest.to_owned()),
             "const" => Self::Constant(rest.to_owned()),
-            _ => return Err(malformed("known kinds are header, query, form, json, formjson, body, const")),
+            _ => {
+                return Err(malformed(
+                    "known kinds are header, query, form, json, formjson, xml, body, const",
+                ));
+            }
         })
     }
 
@@ -142,6 +150,10 @@ impl Source {
                 texts.filter_map(json::value_text).map(bytes).collect()
             }
             Self::FormJson(field, pointer) => form_json(view, field, pointer)?,
+            Self::Xml(name) => {
+                let body = &view.delivery.body;
+                xml::elements(body, name).into_iter().map(|span| Cow::Borrowed(&body[span])).collect()
+            }
             Self::Body => vec![Cow::Borrowed(&view.delivery.body[..])],
             Self::Constant(text) => vec![Cow::Owned(text.clone().into_bytes())],
         })

@@ -1,5 +1,8 @@
 //! The proof that a delivery was verified: only this module's parent can make one.
 
+use std::sync::Arc;
+
+use super::events::Event;
 use super::mask::Mask;
 use crate::delivery::Delivery;
 
@@ -9,17 +12,12 @@ pub struct Verified {
     delivery: Delivery,
     actions: Vec<String>,
     delivery_id: Option<String>,
-    masks: std::sync::Arc<[Mask]>,
-    scheme: std::sync::Arc<str>,
+    masks: Arc<[Mask]>,
+    scheme: Arc<str>,
 }
 
 impl Verified {
-    pub(super) fn new(
-        delivery: Delivery,
-        event: super::events::Event,
-        masks: std::sync::Arc<[Mask]>,
-        scheme: std::sync::Arc<str>,
-    ) -> Self {
+    pub(super) fn new(delivery: Delivery, event: Event, masks: Arc<[Mask]>, scheme: Arc<str>) -> Self {
         Self { delivery, actions: event.actions, delivery_id: event.delivery_id, masks, scheme }
     }
 

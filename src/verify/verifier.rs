@@ -99,6 +99,9 @@ impl Verifier {
         if let Some(answer) = self.handshake(&view, true) {
             return Ok(Judged::Handshake(Box::new(answer)));
         }
+        if !self.methods.contains(&delivery.method) {
+            return Err(Refusal::new(Reason::HandshakeMalformed, "events don't come by that method"));
+        }
         let event = self.events.read(&view);
         for rule in &scheme.strict {
             self.judge_strictly(*rule, delivery, &event)?;
