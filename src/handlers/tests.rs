@@ -139,3 +139,77 @@ async fn the_queue_handler_sees_what_earlier_handlers_changed() {
     assert!(context.response.is_none(), "success leaves the response unset");
     assert_eq!(keep.0.lock().unwrap()[0].actions, ["renamed"]);
 }
+
+#[test]
+fn a_handler_defaults_to_order_50_and_to_every_receiver() {
+    struct Plain;
+    #[async_trait]
+    impl WebHookHandler for Plain {
+        async fn execute(&self, _: &str, _: &mut WebHookHandlerContext) -> Result<(), HandlerError> {
+            Ok(())
+        }
+    }
+    assert_eq!((Plain.order(), Plain.receiver()), (50, None));
+}
+
+#[tokio::test]
+async fn a_handler_is_told_the_canonical_name_and_the_context_is_shared() {
+    struct Tell(Arc<Mutex<Vec<String>>>);
+    #[async_trait]
+    impl WebHookHandler for Tell {
+        async fn execute(
+            &self,
+            receiver: &str,
+            context: &mut WebHookHandlerContext,
+        ) -> Result<(), HandlerError> {
+            self.0.lock().unwrap().push(format!("{receiver} {}", context.id));
+            context.id = "changed".into();
+            Ok(())
+        }
+    }
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let chain = Chain::new(vec![Box::new(Tell(told.clone())), Box::new(Tell(told.clone()))]);
+    chain.run(&mut context()).await.unwrap();
+    assert_eq!(*told.lock().unwrap(), ["github ", "github changed"]);
+}
+
+#[tokio::test]
+async fn handlers_run_one_after_the_other_each_awaited() {
+    struct Slow(Arc<Mutex<Vec<&'static str>>>);
+    #[async_trait]
+    impl WebHookHandler for Slow {
+        async fn execute(&self, _: &str, _: &mut WebHookHandlerContext) -> Result<(), HandlerError> {
+            self.0.lock().unwrap().push("begins");
+            tokio::task::yield_now().await;
+            self.0.lock().unwrap().push("ends");
+            Ok(())
+        }
+    }
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    Chain::new(vec![Box::new(Slow(ran.clone())), Box::new(Slow(ran.clone()))])
+        .run(&mut context())
+        .await
+        .unwrap();
+    assert_eq!(*ran.lock().unwrap(), ["begins", "ends", "begins", "ends"]);
+}
+
+#[test]
+fn data_reads_as_a_type_that_fits_and_as_none_otherwise() {
+    let mut context = context();
+    context.data = Data::Json(Bytes::from_static(b"{\"Id\":\"1\",\"Notifications\":[{\"Action\":\"a\"}]}"));
+    let custom: sluiced_queue::CustomNotifications = context.data_as().unwrap();
+    assert_eq!(custom.actions().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(context.data_as::<Vec<u8>>(), None, "an object is no array");
+    context.data = Data::Text("x".into());
+    assert_eq!(context.data_as::<String>(), None, "only JSON is read");
+}
+
+#[test]
+fn it_is_a_duplicate_only_if_every_queue_says_so() {
+    let mut context = context();
+    context.set_receipt(Receipt::of_duplicate(Durable::Embedded));
+    assert!(context.receipt().unwrap().is_duplicate());
+    context.set_receipt(Receipt::confirmed(Durable::Embedded));
+    context.set_receipt(Receipt::of_duplicate(Durable::Embedded));
+    assert!(!context.receipt().unwrap().is_duplicate());
+}
