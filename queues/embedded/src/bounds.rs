@@ -57,6 +57,11 @@ pub const STRAGGLER_MESSAGES_MAX: usize = 1024;
 /// appends meanwhile, so that the log can start over. Also the length it is cut to.
 pub const WAL_BYTES_MAX: u64 = 64 << 20;
 
+/// How long the writer waits for readers of the log to end, so that it can start over; senders wait
+/// meanwhile. Readers take less than a millisecond, but there is always another. Tried again with the
+/// next round of maintenance.
+pub const RESTART_DEADLINE: Duration = Duration::from_millis(20);
+
 /// In a small store the log may take one part in so many of the store's bound, and no more: the log
 /// counts, and must not be what fills it.
 pub const WAL_SHARE: u64 = 4;

@@ -61,6 +61,15 @@ pub(crate) fn checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint
     checkpoint_mode(connection, "PASSIVE")
 }
 
+/// Copies all of the log and waits, but not for long, until nobody reads it, so that the next commit
+/// starts it over. Workers that read all the time would otherwise let it grow without end.
+pub(crate) fn checkpoint_restart(connection: &mut Connection) -> rusqlite::Result<Checkpoint> {
+    connection.busy_handler(Some(turns(bounds::RESTART_DEADLINE)))?;
+    let done = checkpoint_mode(connection, "RESTART");
+    connection.busy_handler(Some(turns(bounds::BUSY_DEADLINE)))?;
+    done
+}
+
 /// Copies all of the log, waiting for others, and cuts its file to nothing.
 pub(crate) fn checkpoint_truncate(connection: &Connection) -> rusqlite::Result<Checkpoint> {
     checkpoint_mode(connection, "TRUNCATE")

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,6 +72,8 @@ impl Desk {
         let mut calls = Vec::new();
         while let Some(first) = self.calls.blocking_recv() {
             calls.push(first);
+            // Verdicts come in bursts, from a worker that has just got a batch done: let the rest of it in.
+            thread::yield_now();
             while calls.len() < bounds::DESK_BATCH
                 && let Ok(next) = self.calls.try_recv()
             {

@@ -228,8 +228,9 @@ impl Writer {
         if !self.state.log_is_long() || self.state.failed().is_some() {
             return;
         }
-        match connection::checkpoint(&self.connection) {
-            Ok(done) => self.state.count_checkpoint(!done.complete),
+        // Complete or not: the other thread will say if it is still long.
+        match connection::checkpoint_restart(&mut self.connection) {
+            Ok(_) => self.state.count_checkpoint(false),
             Err(error) => drop(self.judge(&error)),
         }
     }

@@ -1,6 +1,9 @@
 //! Several processes on one store.
 
 use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use sluiced_queue::WebHookQueueConsumer;
 use uuid::Uuid;
@@ -56,4 +59,40 @@ async fn a_worker_outlives_the_daemon() {
     crate::common::append(&queue, "after the restart").await;
     assert_eq!(crate::common::text(&crate::common::receive_one(&consumer).await), "after the restart");
     queue.close().await;
+}
+
+/// There is always somebody who reads, as with several busy workers: the log must start over all the
+/// same.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_do_not_keep_the_log_growing() {
+    const MIB: u64 = 1 << 20;
+    let dir = dir();
+    let queue = crate::common::open(dir.path());
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2).map(|_| read_for_ever(dir.path(), stop.clone())).collect();
+    let consumer = consumer(dir.path());
+    let mut longest = 0;
+    for _ in 0..250 {
+        crate::common::append(&queue, vec![1; MIB as usize]).await;
+        let message = crate::common::receive_one(&consumer).await;
+        consumer.acknowledge(&message).await.unwrap();
+        longest = longest.max(dir.path().join("queue.db-wal").metadata().unwrap().len());
+    }
+    stop.store(true, Relaxed);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    queue.close().await;
+    assert!(longest < 140 * MIB, "the log grew to {} MiB", longest / MIB);
+}
+
+/// Reads in transactions of a few milliseconds, with hardly a pause.
+fn read_for_ever(dir: &Path, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    let mut connection = rusqlite::Connection::open(dir.join("queue.db")).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    std::thread::spawn(move || {
+        while !stop.load(Relaxed) {
+            let tx = connection.transaction().unwrap();
+            let _: i64 = tx.query_row("SELECT count(*) FROM queues", [], |row| row.get(0)).unwrap();
+            std::thread::park_timeout(std::time::Duration::from_millis(4));
+        }
+    })
 }
