@@ -167,7 +167,22 @@ impl Desk {
         let taken = lease::take(&tx, queue, max, now_ms, clock::in_ms(now_ms, lease))?;
         tx.commit()?;
         self.commits += 1;
-        self.read(queue, &taken)
+        let read = self.read(queue, &taken);
+        if read.is_err() {
+            self.give_back(queue, &taken);
+        }
+        read
+    }
+
+    /// Nothing stays leased after an error, if that can be helped; otherwise the leases will end.
+    fn give_back(&mut self, queue: i64, taken: &[Taken]) {
+        let release = Verdict::Release { delay: Duration::ZERO, failed: false };
+        let asked: Vec<_> = taken.iter().map(|message| ((message.seq, message.lease), &release)).collect();
+        let given_back = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)
+            .and_then(|tx| settle::settle_all(&tx, queue, &asked).and_then(|_| tx.commit()));
+        if let Err(error) = given_back {
+            tracing::warn!(%error, "messages that could not be read stay leased until their leases end");
+        }
     }
 
     /// After the commit, so that nobody waits while bodies are read: the lease keeps them.

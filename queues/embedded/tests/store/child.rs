@@ -10,7 +10,7 @@ use sluiced_embedded::{EmbeddedConsumer, EmbeddedQueue, Options};
 use sluiced_queue::WebHookQueueConsumer;
 use uuid::Uuid;
 
-use crate::common::{LEASE, message_of, small_partitions};
+use crate::common::{LEASE, NOW, message_of, small_partitions};
 
 const JOB: &str = "STORE_TEST_JOB";
 const DIR: &str = "STORE_TEST_DIR";
@@ -98,6 +98,8 @@ fn run() {
             "append" => append_for_ever(dir).await,
             "work" => work(dir).await,
             "obey" => obey(dir).await,
+            "obey-as-worker" => obey_as_worker(dir).await,
+            "visit" => visit(dir).await,
             "open" => say(&format!("{:?}", EmbeddedQueue::open(dir, Options::default()).map(|_| ()))),
             "consume" => say(&format!("{:?}", EmbeddedConsumer::open(dir, "webhooks").map(|_| ()))),
             other => panic!("no job {other}"),
@@ -136,6 +138,38 @@ async fn work(dir: &Path) {
             say(&crate::common::id_in(&message.message).to_string());
             consumer.acknowledge(&message).await.unwrap();
         }
+    }
+}
+
+/// Opens the store, has a message, and leaves again; until its input ends.
+async fn visit(dir: &Path) {
+    let ended = tokio::task::spawn_blocking(|| std::io::stdin().lines().count());
+    while !ended.is_finished() {
+        let consumer = EmbeddedConsumer::open(dir, "webhooks").unwrap();
+        for message in consumer.receive(1, LEASE, NOW).await.unwrap() {
+            consumer.acknowledge(&message).await.unwrap();
+            say(&crate::common::id_in(&message.message).to_string());
+        }
+    }
+}
+
+/// A worker that does what its input says, line by line.
+async fn obey_as_worker(dir: &Path) {
+    let consumer = EmbeddedConsumer::open(dir, "webhooks").unwrap();
+    let mut leased = Vec::new();
+    for order in std::io::stdin().lines() {
+        let answer = match order.unwrap().as_str() {
+            "receive" => match consumer.receive(1, LEASE, NOW).await {
+                Ok(messages) => {
+                    leased.extend(messages);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+            "acknowledge" => consumer.acknowledge(leased.last().unwrap()).await,
+            order => panic!("no order {order}"),
+        };
+        say(&format!("{answer:?} {}", leased.len()));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A disk that fails, fills up or freezes: through the fault shim, in a process of its own.
 
 use crate::child::{self, Process};
-use crate::common::{consumer, dir, drain, open, text};
+use crate::common::{append_numbered, consumer, dir, drain, open, text};
 use crate::shim::Shim;
 
 const EIO: i32 = 5;
@@ -119,4 +119,30 @@ fn a_frozen_disk_is_noticed_and_nobody_waits_for_it() {
     daemon.kill();
     // Its sender had given up and will send it again: at least once.
     assert_eq!(left_in(dir.path()), ["before", "late", "after"]);
+}
+
+#[test]
+fn a_full_disk_stops_a_worker_only_for_as_long() {
+    let (dir, shim) = (dir(), Shim::new());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let queue = open(dir.path());
+        append_numbered(&queue, 2).await;
+        queue.close().await;
+    });
+    let mut command = child::command("obey-as-worker", dir.path());
+    shim.load_into(&mut command);
+    let mut worker = Process::start(&mut command);
+    assert_eq!(worker.ask("receive"), "Ok(()) 1");
+    shim.rules(&format!("write * fail {ENOSPC}"));
+    for order in ["receive", "acknowledge"] {
+        let refused = worker.ask(order);
+        assert!(refused.starts_with("Err(Unavailable("), "{refused}");
+    }
+    shim.rules("");
+    assert_eq!(worker.ask("acknowledge"), "Ok(()) 1");
+    assert_eq!(worker.ask("acknowledge"), "Err(LeaseLost) 1");
+    assert_eq!(worker.ask("receive"), "Ok(()) 2");
+    assert_eq!(worker.ask("acknowledge"), "Ok(()) 2");
+    assert!(left_in(dir.path()).is_empty());
 }

@@ -70,3 +70,18 @@ async fn killed_workers_lose_nothing_either() {
     assert_eq!(queue.depth().await.unwrap().messages, 0);
     queue.close().await;
 }
+
+/// Killed while it makes the store: whatever is left, the next one goes on from there.
+#[tokio::test]
+async fn a_daemon_killed_at_its_first_start_leaves_no_damage() {
+    for _ in 0..ROUNDS {
+        let dir = dir();
+        let mut process = start("obey", dir.path());
+        let (_never, wait) = mpsc::sync_channel::<()>(0);
+        let _ = wait.recv_timeout(Duration::from_micros(random(25_000)));
+        process.kill();
+        let queue = open(dir.path());
+        crate::common::append(&queue, "x").await;
+        queue.close().await;
+    }
+}

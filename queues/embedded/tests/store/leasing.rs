@@ -163,3 +163,21 @@ async fn a_dead_letter_leaves_the_queue_and_keeps_its_bytes() {
     assert!(dead.list(0).unwrap().is_empty());
     queue.close().await;
 }
+
+/// A worker that is stopped while it waits for messages doesn't take any with it.
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_given_back() {
+    let dir = dir();
+    let queue = open(dir.path());
+    append_numbered(&queue, 3).await;
+    let consumer = consumer(dir.path());
+    tokio::select! {
+        biased;
+        _ = consumer.receive(3, LEASE, NOW) => panic!("answered at once"),
+        () = std::future::ready(()) => {}
+    }
+    let messages = receive(&consumer, 3).await;
+    assert_eq!(texts(&messages), ["m0", "m1", "m2"]);
+    assert!(messages.iter().all(|message| message.attempt == 1));
+    queue.close().await;
+}

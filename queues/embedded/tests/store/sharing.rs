@@ -61,6 +61,35 @@ async fn a_worker_outlives_the_daemon() {
     queue.close().await;
 }
 
+/// The log comes and goes with the last connection; whoever comes or goes meanwhile, nothing is lost.
+#[tokio::test]
+async fn everybody_comes_and_goes() {
+    let dir = dir();
+    crate::common::open(dir.path()).close().await;
+    let mut visitors: Vec<Process> =
+        (0..2).map(|_| Process::start(&mut child::command("visit", dir.path()))).collect();
+    let mut appended = HashSet::new();
+    for _ in 0..40 {
+        let queue = crate::common::open(dir.path());
+        for _ in 0..3 {
+            let id = Uuid::now_v7();
+            let _durable = queue.append(message_of(id), id).await.unwrap();
+            appended.insert(id);
+        }
+        queue.close().await;
+    }
+    let mut had: Vec<Uuid> = Vec::new();
+    for visitor in &mut visitors {
+        had.extend(visitor.rest().iter().map(|line| line.parse::<Uuid>().unwrap()));
+        assert!(visitor.child.wait().unwrap().success());
+    }
+    assert!(had.len() > 40, "too few to mean anything: {}", had.len());
+    let left = crate::common::drain(&consumer(dir.path())).await;
+    had.extend(left.iter().map(|message| crate::common::id_in(&message.message)));
+    assert_eq!(had.len(), appended.len());
+    assert_eq!(had.into_iter().collect::<HashSet<_>>(), appended);
+}
+
 /// There is always somebody who reads, as with several busy workers: the log must start over all the
 /// same.
 #[tokio::test(flavor = "multi_thread")]
