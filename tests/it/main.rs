@@ -6,6 +6,7 @@
 //! * [`attack`]: rows of attacks, and how each must end.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
 //! * [`flood`]: many senders at once.
+//! * [`namespace`]: small disks and disks that can't be written.
 //! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
 //! * [`trace`]: judges a trace of system calls.
 //! * [`worker`]: reads the queue through `sluiced work`.
@@ -17,12 +18,14 @@ mod attack;
 mod client;
 mod daemon;
 mod flood;
+mod namespace;
 mod signing;
 mod trace;
 mod worker;
 
 mod basics;
 mod cut_off;
+mod disk_full;
 mod forgeries;
 mod handlers;
 mod http;
@@ -40,4 +43,5 @@ mod real_input;
 mod smuggling;
 mod stopping;
 mod stopping_under_load;
+mod store;
 mod sync_order;
