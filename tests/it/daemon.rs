@@ -13,9 +13,11 @@ use serde_json::Value;
 /// Whatever is waited for here comes much sooner, or never.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The binary under test.
+/// The binary under test: the one that was built with the tests, or the one that
+/// `SLUICED_TEST_BINARY` names, for figures of a release build.
 pub fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_sluiced"))
+    std::env::var_os("SLUICED_TEST_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_sluiced").into(), PathBuf::from)
 }
 
 /// Serves on ports that the kernel picks.
