@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::row::SettingName;
 use super::text::post;
 
 /// A condition on a request.
@@ -43,6 +44,9 @@ pub struct Handshake {
     /// Its methods.
     #[serde(default = "post")]
     pub methods: Vec<String>,
+    /// A setting without which there is no such handshake.
+    #[serde(default)]
+    pub needs: Option<SettingName>,
     /// Whether it is signed like an event; then it is answered after verification only.
     #[serde(default)]
     pub signed: bool,

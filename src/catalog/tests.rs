@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::delivery::Delivery;
-use crate::verify::{Admission, PublicUrl, ReceiverSettings, Secret, Verifier};
+use crate::verify::{Admission, PublicUrl, ReceiverSettings, Secret, SignError, Verifier};
 
 /// A signed request and what becomes of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -106,9 +106,10 @@ impl Vector {
 
     fn verifier(&self, row: &Row) -> Verifier {
         let mut settings = self.settings();
-        // Vectors of unsigned handshakes come without a secret, which a receiver never does.
+        // Vectors of unsigned handshakes come without a secret, which a receiver never does; this one is hex and
+        // base64 too.
         if settings.secrets.is_empty() {
-            settings.secrets.push(Secret::from("an unused secret"));
+            settings.secrets.push(Secret::from("0123456789abcdef0123456789abcdef"));
         }
         Verifier::compile(row, &settings)
             .unwrap_or_else(|error| panic!("{} {}: {error}", row.name, self.name))
@@ -269,7 +270,7 @@ fn no_single_bit_can_change() {
 
 /// The bytes with each single bit changed, of long ones only some.
 fn flipped(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    let step = 1 + bytes.len() / 300;
+    let step = 1 + bytes.len() / 100;
     (0..bytes.len()).step_by(step).flat_map(move |at| {
         (0..8).map(move |bit| {
             let mut changed = bytes.to_vec();
@@ -307,10 +308,8 @@ fn schemes_of<'r>(row: &'r Row, vector: &'r Vector) -> impl Iterator<Item = &'r 
 #[test]
 fn every_row_accepts_what_it_signs() {
     for file in files() {
-        // Who has the public key, or has to make up XML, can't send.
-        let can_send = |scheme: &Scheme| {
-            scheme.verify != VerifyBy::PublicKey && !scheme.from.iter().any(|from| from.starts_with("xml:"))
-        };
+        // XML is not made up.
+        let can_send = |scheme: &Scheme| !scheme.from.iter().any(|from| from.starts_with("xml:"));
         for vector in file.vectors.iter().filter(|vector| vector.expect == "event") {
             if !schemes_of(&file.row, vector).all(can_send) {
                 continue;
@@ -318,7 +317,10 @@ fn every_row_accepts_what_it_signs() {
             let name = format!("{}: {}", file.stem, vector.name);
             let verifier = vector.verifier(&file.row);
             let url = vector.url.split('?').next().unwrap();
-            let request = verifier.sign(Some("thing.done"), None, url, vector.now(), "id-1").expect(&name);
+            let request = match verifier.sign(Some("thing.done"), None, url, vector.now(), "id-1") {
+                Err(SignError::PrivateKey) => continue,
+                request => request.expect(&name),
+            };
             let is_form = request.headers["content-type"].as_bytes().starts_with(b"application/x-www-form");
             let sent = delivery(request.method, &request.url, request.headers, request.body);
             match verifier.admit(sent, vector.now()) {

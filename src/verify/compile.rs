@@ -85,11 +85,15 @@ fn compile_schemes(
 }
 
 fn compile_handshakes(row: &Row, scope: &Scope<'_>) -> Result<Vec<Handshake>, CompileError> {
-    let compile = |handshake: &catalog::Handshake| {
-        Handshake::compile(handshake, scope)
-            .map_err(|error| error.within(&row.name, &format!("handshake {}", handshake.name)))
-    };
-    row.handshakes.iter().map(compile).collect()
+    let mut handshakes = Vec::with_capacity(row.handshakes.len());
+    for handshake in &row.handshakes {
+        let within = |error: CompileError| error.within(&row.name, &format!("handshake {}", handshake.name));
+        let needs = handshake.needs.as_deref().map(|name| scope.value(name)).transpose().map_err(within)?;
+        if needs.is_none_or(|setting| !setting.is_empty()) {
+            handshakes.push(Handshake::compile(handshake, scope).map_err(within)?);
+        }
+    }
+    Ok(handshakes)
 }
 
 /// Whether the receiver has the secret and the URL that schemes and handshakes can't do without.
