@@ -243,7 +243,9 @@ fn keys_of(
         match *algorithm {
             Algorithm::Public(name, algorithm) => {
                 match public_key::parse(algorithm, secret.bytes(), prefixes) {
-                    Ok(key) => public.push(Key { name, check: Check::Public(key) }),
+                    Ok(keys) => {
+                        public.extend(keys.into_iter().map(|key| Key { name, check: Check::Public(key) }));
+                    }
                     Err(why) => problem = why,
                 }
             }
@@ -256,7 +258,8 @@ fn keys_of(
         }
     }
     let usable = if public.is_empty() { macs } else { public };
-    let is_key_file = secret.bytes().starts_with(b"-----BEGIN ") && usable.iter().all(Key::is_mac);
+    let is_key_file = (secret.bytes().starts_with(b"-----BEGIN ") || secret.bytes().starts_with(b"{"))
+        && usable.iter().all(Key::is_mac);
     if usable.is_empty() || is_key_file { Err(problem) } else { Ok(usable) }
 }
 

@@ -17,6 +17,7 @@ mod grammar;
 mod handshake;
 mod hints;
 mod json;
+mod jwk;
 mod jwt;
 mod key;
 mod mask;

@@ -1,9 +1,11 @@
-//! Public keys as providers publish them: raw in hex or base64, DER, PEM, or inside a certificate.
+//! Public keys as providers publish them: raw in hex or base64, DER, PEM, inside a
+//! certificate, or as JSON Web Keys.
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 
 use super::encoding::Encoding;
 use super::error::CompileError;
+use super::jwk;
 use super::key::Problem;
 
 /// The algorithm of that name.
@@ -21,17 +23,21 @@ pub(super) fn algorithm(name: &str) -> Result<&'static dyn VerificationAlgorithm
     })
 }
 
-/// The key in the text, checked to be one of the algorithm's.
+/// The keys in the text, checked to be of the algorithm: one, or those of a JSON Web Key set.
 pub(super) fn parse(
     algorithm: &'static dyn VerificationAlgorithm,
     text: &[u8],
     strip_prefix: &[String],
-) -> Result<ParsedPublicKey, Problem> {
+) -> Result<Vec<ParsedPublicKey>, Problem> {
     let text = text.trim_ascii();
     let bare = strip_prefix.iter().find_map(|prefix| text.strip_prefix(prefix.as_bytes())).unwrap_or(text);
-    let bytes = bytes(bare)?;
-    ParsedPublicKey::new(algorithm, bytes)
-        .map_err(|_| "it is no public key of the scheme's algorithm".to_owned())
+    let candidates = match bare.first() {
+        Some(b'{') => jwk::keys(bare).ok_or("it is no JSON Web Key and no set of them")?,
+        _ => vec![bytes(bare)?],
+    };
+    let keys = candidates.iter().filter_map(|bytes| ParsedPublicKey::new(algorithm, bytes).ok());
+    let keys: Vec<ParsedPublicKey> = keys.collect();
+    if keys.is_empty() { Err("it is no public key of the scheme's algorithm".to_owned()) } else { Ok(keys) }
 }
 
 fn bytes(text: &[u8]) -> Result<Vec<u8>, Problem> {

@@ -201,7 +201,8 @@ impl Keys {
                 let prefixes = scope.expand_all(&scheme.key.strip_prefix)?;
                 let keys =
                     secrets.iter().map(|secret| public_key::parse(algorithm, secret.bytes(), &prefixes));
-                keys.collect::<Result<_, _>>().map(Self::Public)
+                keys.collect::<Result<Vec<_>, _>>()
+                    .map(|keys| Self::Public(keys.into_iter().flatten().collect()))
             }
         })
     }
