@@ -41,7 +41,7 @@ impl Verified {
         self.delivery_id.as_deref()
     }
 
-    /// Where credentials are, for [`super::mask`].
+    /// Where credentials are, for [`super::mask()`].
     pub fn masks(&self) -> &[Mask] {
         &self.masks
     }
