@@ -99,6 +99,12 @@ pub enum CompileError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A scheme that couldn't verify anything, or would verify nothing.
+    #[error("it can't verify: {problem}")]
+    Incomplete {
+        /// What is missing.
+        problem: &'static str,
+    },
     /// A timestamp that the message leaves out.
     #[error(
         "the timestamp isn't in the signed message, so it proves nothing: put {{timestamp}} into the message"

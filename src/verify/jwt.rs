@@ -61,6 +61,9 @@ impl Jwt {
         let prefixes = scope.expand_all(&scheme.key.strip_prefix)?;
         let algorithms: Vec<Algorithm> =
             scheme.algorithms.iter().map(|name| Algorithm::named(name)).collect::<Result<_, _>>()?;
+        if algorithms.is_empty() || scheme.from.is_empty() {
+            return Err(CompileError::Incomplete { problem: "a token needs from and algorithms" });
+        }
         let mut keys = Vec::new();
         for secret in secrets {
             match keys_of(secret, &algorithms, &derivation, &prefixes) {

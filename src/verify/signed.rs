@@ -80,8 +80,28 @@ impl Signed {
             clock: clock.flatten(),
             keys,
         };
+        signed.check_parts()?;
         signed.check_clock()?;
         Ok(Ok(signed))
+    }
+
+    /// A message that says nothing of the request has one signature for all; a plain hash without the secret
+    /// is one that anybody can make.
+    fn check_parts(&self) -> Result<(), CompileError> {
+        let incomplete = |problem| Err(CompileError::Incomplete { problem });
+        let covers_request = |variable: &Variable| !matches!(variable, Variable::Secret);
+        if self.sources.is_empty() {
+            return incomplete("signature.from says nowhere to look");
+        }
+        if self.messages.is_empty() || self.messages.iter().any(|message| !message.has(&covers_request)) {
+            return incomplete("the message says nothing of the request");
+        }
+        let is_secret = |variable: &Variable| matches!(variable, Variable::Secret);
+        let is_plain = matches!(self.keys, Keys::Hash(..));
+        if is_plain && self.messages.iter().any(|message| !message.has(&is_secret)) {
+            return incomplete("a plain hash needs {secret} in the message");
+        }
+        Ok(())
     }
 
     /// A time that isn't signed proves nothing: who sends a request again just writes another.

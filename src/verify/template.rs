@@ -100,6 +100,7 @@ impl Template {
         self.0.iter().any(|piece| match piece {
             Piece::Literal(_) | Piece::Setting(_) => false,
             Piece::Value(Variable::Group(group), _) => group.has(wanted),
+            Piece::Value(Variable::Sorted(several), _) => several.iter().any(wanted),
             Piece::Value(variable, _) => wanted(variable),
         })
     }

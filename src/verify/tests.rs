@@ -276,3 +276,23 @@ fn a_verifier_prints_no_secret() {
     let printed = format!("{settings:?} {:?}", compile("facebook", &settings).unwrap());
     assert!(!printed.contains("hunter") && !printed.contains(&format!("{:?}", b"hunter3")), "{printed}");
 }
+
+#[test]
+fn schemes_that_would_verify_nothing_do_not_compile() {
+    let compile = |scheme: &str| {
+        let row = user_row(&format!(
+            "name = 'x'\ntitle = 'X'\nreplay = 'unprotected'\n[[schemes]]\nname = 's'\n{scheme}"
+        ));
+        Verifier::compile(&row, &settings("a secret of some length")).unwrap_err().to_string()
+    };
+    let signature = "signature = { from = 'header:X-Signature' }";
+    let hash = format!("verify = 'hash'\nalgorithm = 'sha256'\n{signature}\nmessage = '{{body}}'");
+    assert_eq!(compile(&hash), "x, scheme s: it can't verify: a plain hash needs {secret} in the message");
+    let mac = format!("verify = 'mac'\nalgorithm = 'hmac-sha256'\n{signature}\nmessage = 'constant'");
+    assert_eq!(compile(&mac), "x, scheme s: it can't verify: the message says nothing of the request");
+    assert!(
+        compile("verify = 'mac'\nalgorithm = 'hmac-sha256'\nmessage = '{body}'").contains("signature.from")
+    );
+    assert!(compile("verify = 'token'").contains("from says nowhere"));
+    assert!(compile("verify = 'jwt'\nfrom = 'header:X'").contains("algorithms"));
+}

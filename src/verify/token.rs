@@ -33,7 +33,10 @@ impl Token {
             true => (vec!["header:Authorization".to_owned()], Prefix::required("Basic ")),
             false => (scope.expand_all(&scheme.from)?, Prefix::compile(scheme, scope)?),
         };
-        let sources = from.iter().map(|text| Source::parse(text)).collect::<Result<_, _>>()?;
+        let sources: Vec<Source> = from.iter().map(|text| Source::parse(text)).collect::<Result<_, _>>()?;
+        if sources.is_empty() {
+            return Err(CompileError::Incomplete { problem: "from says nowhere to look" });
+        }
         Ok(Self { sources, prefix, is_basic, secrets: secrets.to_vec() })
     }
 
