@@ -4,14 +4,13 @@
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::client::GITHUB;
 use crate::daemon::{Daemon, environment, wait_until};
 use crate::flood::{Flood, body_of};
-use crate::worker::{body, command, drain_each};
+use crate::worker::{Worker, body, drain_each};
 
 const SENDERS: usize = 64;
 
@@ -71,7 +70,7 @@ fn killed_under_load(dir: &Path, round: u64) -> Vec<String> {
 
 /// Starts a worker, kills it after it has written so much, and returns the whole lines that it wrote.
 fn killed_worker(dir: &Path, bytes: usize) -> Vec<Value> {
-    let mut worker = command(dir, &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut worker = Worker::start(dir, &[]);
     let mut stdout = worker.stdout.take().unwrap();
     let mut written = vec![0; bytes];
     stdout.read_exact(&mut written).unwrap();

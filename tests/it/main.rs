@@ -2,6 +2,7 @@
 //!
 //! What the tests have in common:
 //!
+//! * [`command`]: runs a command to its end.
 //! * [`daemon`]: starts and stops it, reads its log.
 //! * [`attack`]: rows of attacks, and how each must end.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
@@ -16,6 +17,7 @@
 
 mod attack;
 mod client;
+mod command;
 mod daemon;
 mod flood;
 mod namespace;
@@ -24,6 +26,8 @@ mod trace;
 mod worker;
 
 mod basics;
+mod cli;
+mod configuration;
 mod cut_off;
 mod disk_full;
 mod forgeries;
@@ -40,8 +44,10 @@ mod odd_bytes;
 mod own_daemon;
 mod paths;
 mod real_input;
+mod send;
 mod smuggling;
 mod stopping;
 mod stopping_under_load;
 mod store;
 mod sync_order;
+mod work;

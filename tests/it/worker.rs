@@ -1,8 +1,9 @@
 //! A worker: reads the queue through `sluiced work --print`.
 
 use std::io::{BufRead, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +30,37 @@ pub fn drain_each(dir: &Path, mut each: impl FnMut(Value)) {
 /// Runs `work --print` to its end.
 pub fn work(dir: &Path, args: &[&str]) -> Output {
     command(dir, args).output().unwrap()
+}
+
+/// A worker under way; killed when dropped.
+pub struct Worker(Child);
+
+impl Worker {
+    /// Starts one; its output is to be read.
+    pub fn start(dir: &Path, args: &[&str]) -> Self {
+        Self(command(dir, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+}
+
+impl Deref for Worker {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Worker {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// `work --print` on a data directory.
