@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::source::Source;
 use crate::log::{Format, Level};
 use crate::units::HumanDuration;
 
@@ -147,7 +146,7 @@ pub struct SendFlags {
     pub to: String,
     /// The secret: env:NAME, file:PATH or text:VALUE
     #[arg(long, value_name = "SOURCE")]
-    pub secret: Source,
+    pub secret: String,
     /// The body, from a file or from stdin [default: a small sample]
     #[arg(long, value_name = "FILE|-")]
     pub data: Option<String>,

@@ -74,7 +74,9 @@ fn verifier(flags: &SendFlags, url: &str) -> Result<Verifier, Failure> {
         Failure::Usage(format!("there is no provider `{name}`; did you mean `{near}`?"))
     })?;
     let wrong = |e: &dyn std::fmt::Display| Failure::Usage(e.to_string());
-    let secret = flags.secret.read().map_err(|e| wrong(&format!("--secret: {e}")))?;
+    // Not parsed by clap, whose error would show a secret that was given by mistake.
+    let source: Source = flags.secret.parse().map_err(|e| wrong(&format!("--secret: {e}")))?;
+    let secret = source.read().map_err(|e| wrong(&format!("--secret: {e}")))?;
     let mut settings = ReceiverSettings {
         secrets: vec![Secret::new(secret.to_vec())],
         public_url: Some(PublicUrl::whole(url).map_err(|e| wrong(&e))?),

@@ -119,7 +119,7 @@ impl Maintenance {
     /// While there is no space: the writer only looks before it appends, and nothing is appended now.
     fn find_space(&mut self) -> rusqlite::Result<()> {
         if self.state.space().is_some() {
-            let obstacle = self.space.make_room(&mut self.connection)?;
+            let obstacle = self.space.make_room(&mut self.connection, bounds::SPACE_BYTES)?;
             self.state.set_space(obstacle);
         }
         Ok(())

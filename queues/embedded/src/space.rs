@@ -38,35 +38,51 @@ impl Space {
             || self.measured.is_none_or(|at| at.elapsed() >= bounds::SPACE_INTERVAL)
     }
 
-    /// Why nothing may be appended now, if so.
-    pub(crate) fn measure(&mut self, connection: &Connection) -> rusqlite::Result<Option<String>> {
+    /// Why so many bytes may not be appended now, if so.
+    pub(crate) fn measure(
+        &mut self,
+        connection: &Connection,
+        bytes: u64,
+    ) -> rusqlite::Result<Option<String>> {
         self.measured = Some(Instant::now());
         self.bytes_since = 0;
-        let used = used(connection)? + fs::metadata(&self.layout.wal).map_or(0, |meta| meta.len());
+        let log = fs::metadata(&self.layout.wal).map_or(0, |meta| meta.len());
+        let used = used(connection)? + log;
         if used >= self.bytes_max {
             let text = format!("the store takes {used} bytes on disk, its bound is {}", self.bytes_max);
             return Ok(Some(text));
         }
-        Ok(self.disk_is_short())
+        Ok(self.disk_is_short(log, bytes))
     }
 
     /// Measures again after everything that can be given back was: partitions whose messages are done,
     /// and then the log, cut to nothing.
-    pub(crate) fn make_room(&mut self, connection: &mut Connection) -> rusqlite::Result<Option<String>> {
+    pub(crate) fn make_room(
+        &mut self,
+        connection: &mut Connection,
+        bytes: u64,
+    ) -> rusqlite::Result<Option<String>> {
         partition::seal_spent(connection)?;
         partition::drop_all_finished(connection)?;
         connection::checkpoint_truncate(connection)?;
-        self.measure(connection)
+        self.measure(connection, bytes)
     }
 
-    fn disk_is_short(&self) -> Option<String> {
+    /// What is in the log has to fit into the database too, and so has what is appended now; after that
+    /// there must still be room for workers to say that they are done, or nobody could empty the disk.
+    fn disk_is_short(&self, log: u64, bytes: u64) -> Option<String> {
         // A disk that can't be asked isn't taken for full: the write itself will tell.
         let disk = rustix::fs::statvfs(&self.layout.dir).ok()?;
-        let short =
-            disk.f_bavail.saturating_mul(100) < disk.f_blocks.saturating_mul(self.free_percent_min.into());
-        short.then(|| {
-            let free_mib = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
-            format!("the disk has {free_mib} MiB free, less than {} %", self.free_percent_min)
+        let kept = disk.f_blocks.saturating_mul(disk.f_frsize) / 100 * u64::from(self.free_percent_min);
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let wanted = log + 2 * bytes.max(bounds::SPACE_BYTES);
+        (free < kept + wanted).then(|| {
+            format!(
+                "the disk has {} MiB free; {} % of it ({} MiB) are kept for others and for workers",
+                free >> 20,
+                self.free_percent_min,
+                kept >> 20
+            )
         })
     }
 }

@@ -161,15 +161,15 @@ impl Writer {
     fn check_space(&mut self, bytes: u64) -> Result<(), EnqueueError> {
         // While there is none, the other thread looks for some.
         if self.state.space().is_none() && self.space.is_due(bytes) {
-            let obstacle = self.look_for_space().map_err(|error| self.judge(&error))?;
+            let obstacle = self.look_for_space(bytes).map_err(|error| self.judge(&error))?;
             self.state.set_space(obstacle);
         }
         self.state.space().map_or(Ok(()), |why| Err(EnqueueError::Full(why)))
     }
 
-    fn look_for_space(&mut self) -> rusqlite::Result<Option<String>> {
-        match self.space.measure(&self.connection)? {
-            Some(_) => self.space.make_room(&mut self.connection),
+    fn look_for_space(&mut self, bytes: u64) -> rusqlite::Result<Option<String>> {
+        match self.space.measure(&self.connection, bytes)? {
+            Some(_) => self.space.make_room(&mut self.connection, bytes),
             None => Ok(None),
         }
     }
