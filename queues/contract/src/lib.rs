@@ -7,12 +7,14 @@
 //! * [`format`]: the forms in which it can go into a queue: context, CloudEvents, raw.
 //! * [`handler`]: [`WebHookQueueHandler`], which makes a message durable and gives a [`Receipt`].
 //! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
+//! * [`dead`]: [`DeadLetterStore`], what workers gave up on, for an operator's commands.
 //!
 //! A worker written in Rust depends on this crate and on one backend, never on the daemon.
 
 pub mod consumer;
 pub mod context;
 pub mod data;
+pub mod dead;
 pub mod format;
 pub mod handler;
 pub mod json;
@@ -21,6 +23,7 @@ pub mod notifications;
 pub use consumer::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 pub use context::{RequestFacts, WebHookQueueContext};
 pub use data::Data;
+pub use dead::{DeadLetter, DeadLetterError, DeadLetterStore};
 pub use format::{Encoded, Format};
 pub use handler::{Depth, Durable, EnqueueError, Health, Receipt, WebHookQueueHandler};
 pub use json::DecodeError;

@@ -168,3 +168,6 @@ pub const DEPTH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Dead letters that one `list` names.
 pub const DEAD_LIST_MAX: usize = 1000;
+
+/// A page of dead letters, messages included, ends after so many bytes (but has one letter at least).
+pub const DEAD_PAGE_BYTES_MAX: u64 = 8 << 20;

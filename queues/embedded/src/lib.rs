@@ -8,7 +8,7 @@
 //! * `maintenance`: the other thread: checkpoints, finished partitions, old dead letters, free pages.
 //! * [`consumer`]: [`EmbeddedConsumer`], a worker's side. `desk`: its thread. `lease`, `settle`: what
 //!   its transactions do.
-//! * [`dead`]: [`DeadLetters`], what workers gave up on.
+//! * [`dead`]: [`DeadLetters`], what workers gave up on. [`dead_store`]: the same, as the contract has it.
 //! * `schema`, `partition`: the tables, and where bodies lie.
 //! * [`open_error`], `store`, `connection`, `lock`, `check`: how a directory becomes an open store,
 //!   and why it may not.
@@ -19,6 +19,7 @@
 pub mod bounds;
 pub mod consumer;
 pub mod dead;
+pub mod dead_store;
 pub mod filesystem;
 pub mod open_error;
 pub mod options;
@@ -45,6 +46,7 @@ mod writer;
 
 pub use consumer::EmbeddedConsumer;
 pub use dead::{DeadError, DeadLetter, DeadLetters};
+pub use dead_store::EmbeddedDeadLetters;
 pub use depth::{Depth, DepthError};
 pub use filesystem::{Durability, durability};
 pub use open_error::OpenError;
