@@ -106,6 +106,8 @@ pub const WORK_WAIT: Duration = Duration::from_millis(500);
 pub const WORK_STOP_GRACE: Duration = Duration::from_secs(2);
 /// Pause before a queue that isn't there is looked for again.
 pub const WORK_RETRY: Duration = Duration::from_millis(500);
+/// An unused connection of `send` or `--forward` is kept for so long: less than common servers keep theirs.
+pub const CLIENT_IDLE: Duration = Duration::from_secs(5);
 /// One request of `send`, answer included.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// What `send` shows of an answer.

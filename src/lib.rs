@@ -11,6 +11,7 @@
 //! * [`catalog`]: the providers, one file of data each; [`verify`]: the engine that reads them.
 //! * [`message`]: from a verified delivery to the message.
 //! * [`handlers`]: what happens to it; [`backend`]: the seam to the queues.
+//! * [`client`]: the HTTP client of `send`.
 //! * [`reason`]: why a delivery wasn't accepted, and the table that maps it to HTTP.
 //! * [`log`]: one line per delivery; [`metrics`]; [`ops`]: `/livez`, `/readyz`, `/metrics`.
 //! * [`bounds`] and [`limits`]: every bound with its reason, and the process's own.
@@ -20,6 +21,7 @@ pub mod backend;
 pub mod bounds;
 pub mod catalog;
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod delivery;

@@ -1,16 +1,11 @@
 //! `sluiced send`: signs a webhook as the provider would, and posts it.
 
 use std::io::Read;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -19,6 +14,7 @@ use super::Failure;
 use crate::bounds::{SEND_REPLY_BYTES_MAX, SEND_TIMEOUT};
 use crate::catalog;
 use crate::cli::SendFlags;
+use crate::client::{HttpClient, client, web_url, with_causes};
 use crate::config::file::nearest;
 use crate::config::source::Source;
 use crate::verify::{OutgoingRequest, PublicUrl, ReceiverSettings, Secret, Verifier};
@@ -32,7 +28,7 @@ pub async fn run(flags: &SendFlags) -> Result<(), Failure> {
     let verifier = verifier(flags, &url)?;
     let body = flags.data.as_deref().map(read_data).transpose()?;
     let headers = flags.headers.iter().map(|h| header(h)).collect::<Result<Vec<_>, _>>()?;
-    let client = client()?;
+    let client = client(&url.parse().map_err(|_| wrong_target(flags))?, 1).map_err(Failure::Running)?;
     let mut refused = 0;
     for number in 1..=flags.count {
         let id = Uuid::now_v7().to_string();
@@ -55,16 +51,16 @@ pub async fn run(flags: &SendFlags) -> Result<(), Failure> {
 
 /// The receiver's URL: as given, or a base URL with the receiver's path.
 fn target(flags: &SendFlags) -> Result<String, Failure> {
-    let wrong = || Failure::Usage(format!("--to {}: write a URL, e.g. http://127.0.0.1:8080", flags.to));
-    let uri: Uri = flags.to.parse().map_err(|_| wrong())?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
-        return Err(wrong());
-    }
+    let uri = web_url(&flags.to).ok_or_else(|| wrong_target(flags))?;
     if uri.path() == "/" && uri.query().is_none() {
         Ok(format!("{}/api/webhooks/incoming/{}", flags.to.trim_end_matches('/'), flags.receiver))
     } else {
         Ok(flags.to.clone())
     }
+}
+
+fn wrong_target(flags: &SendFlags) -> Failure {
+    Failure::Usage(format!("--to {}: write a URL, e.g. http://127.0.0.1:8080", flags.to))
 }
 
 fn verifier(flags: &SendFlags, url: &str) -> Result<Verifier, Failure> {
@@ -108,18 +104,6 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     parsed.ok_or_else(|| Failure::Usage(format!("--header {text}: write NAME:VALUE")))
 }
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-fn client() -> Result<HttpClient, Failure> {
-    let connector = HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .map_err(|e| Failure::Running(format!("can't read the system's root certificates: {e}")))?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    Ok(Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(5)).build(connector))
-}
-
 /// Posts one and gives the status and what the answer says.
 async fn post(
     client: &HttpClient,
@@ -155,12 +139,7 @@ fn with_given(mut signed: HeaderMap, given: &[(HeaderName, HeaderValue)]) -> Hea
 }
 
 fn explain(url: &str, error: &hyper_util::client::legacy::Error) -> Failure {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
+    let text = with_causes(error);
     let hint = if error.is_connect() { "; is the daemon running, and is this its address?" } else { "" };
     Failure::Running(format!("{url}: {text}{hint}"))
 }
