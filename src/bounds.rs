@@ -104,8 +104,39 @@ pub const WORK_LEASE: Duration = Duration::from_secs(30);
 pub const WORK_WAIT: Duration = Duration::from_millis(500);
 /// What a write that is under way may still take when `work` is told to stop.
 pub const WORK_STOP_GRACE: Duration = Duration::from_secs(2);
-/// Pause before a queue that isn't there is looked for again.
+/// Pause before a queue that isn't there is looked for again; the first after it couldn't be reached …
 pub const WORK_RETRY: Duration = Duration::from_millis(500);
+/// … and the longest: a queue that comes back is noticed within this.
+pub const WORK_RETRY_CAP: Duration = Duration::from_secs(10);
+/// `--concurrency`: each may be a process with a pipe, and a lease that is extended.
+pub const WORK_CONCURRENCY_MAX: u64 = 1_024;
+/// `--timeout`: what one message may take.
+pub const WORK_TIMEOUT: Duration = Duration::from_secs(60);
+/// `--max-attempts`: with the delays below they span four minutes on average, eight and a half at most.
+pub const WORK_ATTEMPTS_MAX: u32 = 10;
+/// `--retry-first`: the delay after a first failure is at most this; it doubles with each further one …
+pub const WORK_DELAY_FIRST: Duration = Duration::from_secs(1);
+/// … up to `--retry-cap`.
+pub const WORK_DELAY_CAP: Duration = Duration::from_secs(5 * 60);
+/// For how long settling a message is tried again while the queue can't be reached: after that its
+/// lease has ended anyway.
+pub const WORK_SETTLE_TIMEOUT: Duration = WORK_LEASE;
+/// Between SIGTERM and SIGKILL for a command that took too long.
+pub const WORK_KILL_GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked at meanwhile.
+pub const WORK_KILL_LOOK: Duration = Duration::from_millis(20);
+/// A variable of a command. Linux takes 128 KiB for each, name included.
+pub const WORK_VARIABLE_BYTES_MAX: usize = 120 << 10;
+/// All variables that a command gets from us. Linux takes 2 MiB with the usual stack, of which the
+/// worker's own environment and the arguments need some.
+pub const WORK_VARIABLES_BYTES_MAX: usize = 1 << 20;
+/// A header that `--forward` adds. Common servers take 8 KiB for all of them.
+pub const WORK_HEADER_BYTES_MAX: usize = 4 << 10;
+/// What is read of an answer to `--forward`, so that its connection can be used again; one that
+/// says more is closed.
+pub const WORK_REPLY_BYTES_MAX: usize = 64 << 10;
+/// For how long is read: what the status says is known by then.
+pub const WORK_REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// An unused connection of `send` or `--forward` is kept for so long: less than common servers keep theirs.
 pub const CLIENT_IDLE: Duration = Duration::from_secs(5);
 /// One request of `send`, answer included.

@@ -1,10 +1,13 @@
 //! The command line. Every flag has a variable `SLUICED_<FLAG>`, and every flag of `serve` a key in
 //! the configuration file; flags win over the environment, that over the file, that over defaults.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::bounds;
 use crate::log::{Format, Level};
 use crate::units::HumanDuration;
 
@@ -18,7 +21,7 @@ use crate::units::HumanDuration;
 Examples:
   GITHUB_SECRET=… sluiced serve --receiver github=env:GITHUB_SECRET
   sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET
-  sluiced work --print
+  sluiced work --exec ./handle.sh
   sluiced check --config sluiced.toml",
     after_help = "\
 Exit codes: 0 done, 1 failed while running, 2 usage, 78 configuration, 130/143 forced out."
@@ -40,11 +43,15 @@ Examples:
   sluiced serve --config /etc/sluiced.toml --log-format json")]
     Serve(ServeFlags),
     /// Consume the queue
-    #[command(before_help = "\
+    #[command(
+        before_help = "\
 Examples:
   sluiced work --print                              one message a line, for ever
   sluiced work --print --exit-when-empty | jq .data
-  sluiced work --print --limit 1 --data-dir /var/lib/sluiced")]
+  sluiced work --concurrency 4 --exec python3 worker.py
+  sluiced work --timeout 10s --forward http://127.0.0.1:3000/webhooks",
+        override_usage = "sluiced work [OPTIONS] (--print | --forward <URL> | --exec <CMD>...)"
+    )]
     Work(WorkFlags),
     /// Sign a webhook as the provider would and post it
     #[command(before_help = "\
@@ -61,7 +68,7 @@ Examples:
     Check(ServeFlags),
 }
 
-/// The flags that say which queue; for `serve`, `check` and `work`.
+/// The flags that say which queue; for `serve`, `check`, `work` and `dead`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Queue")]
 pub struct QueueFlags {
@@ -118,19 +125,51 @@ pub struct ServeFlags {
 /// The flags of `work`.
 #[derive(Clone, Debug, Args)]
 pub struct WorkFlags {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub queue: QueueFlags,
     /// Write one message per line to stdout, as JSON with the body's exact bytes in bodyBase64;
     /// a message is acknowledged once its line is written
-    #[arg(long, required = true)]
+    #[arg(long, env = "SLUICED_PRINT", value_parser = FalseyValueParser::new())]
     pub print: bool,
+    /// Post each message's original body and headers; a 2xx acknowledges it
+    #[arg(long, env = "SLUICED_FORWARD", value_name = "URL")]
+    pub forward: Option<String>,
+    /// Run a command for each message, with the body on stdin and the rest in SLUICED_* variables; exit
+    /// status 0 acknowledges it. Takes all words that follow, so it comes last. A single word with white
+    /// space in it is a line for sh
+    #[arg(long, env = "SLUICED_EXEC", value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    pub exec: Option<Vec<OsString>>,
+    /// Messages at a time, with --exec and --forward
+    #[arg(long, env = "SLUICED_CONCURRENCY", value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=bounds::WORK_CONCURRENCY_MAX))]
+    pub concurrency: u64,
+    /// What one message may take
+    #[arg(long, env = "SLUICED_TIMEOUT", value_name = "TIME", default_value_t = HumanDuration(bounds::WORK_TIMEOUT))]
+    pub timeout: HumanDuration,
+    /// After so many failures a message is a dead letter
+    #[arg(long, env = "SLUICED_MAX_ATTEMPTS", value_name = "N", default_value_t = bounds::WORK_ATTEMPTS_MAX,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_attempts: u32,
+    /// The longest delay after a first failure; it doubles with each further one, and the delay is a random
+    /// part of it
+    #[arg(long, env = "SLUICED_RETRY_FIRST", value_name = "TIME", default_value_t = HumanDuration(bounds::WORK_DELAY_FIRST))]
+    pub retry_first: HumanDuration,
+    /// The longest delay after any failure
+    #[arg(long, env = "SLUICED_RETRY_CAP", value_name = "TIME", default_value_t = HumanDuration(bounds::WORK_DELAY_CAP))]
+    pub retry_cap: HumanDuration,
     /// End after so many messages
     #[arg(long, env = "SLUICED_LIMIT", value_name = "N")]
     pub limit: Option<u64>,
     /// End when nothing visible, leased or delayed is left
-    #[arg(long)]
+    #[arg(long, env = "SLUICED_EXIT_WHEN_EMPTY", value_parser = FalseyValueParser::new())]
     pub exit_when_empty: bool,
+    /// How log lines look, on stderr; auto is JSON unless that is a terminal [default: auto]
+    #[arg(long, env = "SLUICED_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    pub log_format: Option<Format>,
+    /// The least grave lines that are written [default: info]
+    #[arg(long, env = "SLUICED_LOG_LEVEL", value_enum, value_name = "LEVEL")]
+    pub log_level: Option<Level>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queue: QueueFlags,
 }
 
 /// The flags of `send`.

@@ -11,7 +11,7 @@
 //! * [`catalog`]: the providers, one file of data each; [`verify`]: the engine that reads them.
 //! * [`message`]: from a verified delivery to the message.
 //! * [`handlers`]: what happens to it; [`backend`]: the seam to the queues.
-//! * [`client`]: the HTTP client of `send`.
+//! * [`work`]: the worker behind `sluiced work`; [`client`]: its HTTP client, and that of `send`.
 //! * [`reason`]: why a delivery wasn't accepted, and the table that maps it to HTTP.
 //! * [`log`]: one line per delivery; [`metrics`]; [`ops`]: `/livez`, `/readyz`, `/metrics`.
 //! * [`bounds`] and [`limits`]: every bound with its reason, and the process's own.
@@ -37,5 +37,6 @@ pub mod reason;
 pub mod receivers;
 pub mod units;
 pub mod verify;
+pub mod work;
 
 pub use commands::run;

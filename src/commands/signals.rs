@@ -30,7 +30,12 @@ impl Signals {
     /// is lost by it, since that is durable already.
     pub async fn force(&mut self) {
         let (_, code) = self.next().await;
-        #[allow(clippy::disallowed_methods)]
-        std::process::exit(code);
+        exit_at_once(code);
     }
+}
+
+/// Ends the process without running anything more.
+pub fn exit_at_once(code: i32) -> ! {
+    #[allow(clippy::disallowed_methods)]
+    std::process::exit(code);
 }

@@ -1,173 +1,165 @@
-//! `sluiced work --print`: one message a line, acknowledged once it is written.
+//! `sluiced work`: consumes the queue, and prints, executes or forwards each message.
 
-use std::io::{ErrorKind, Write};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use clap::ArgMatches;
-use sluiced_queue::{ConsumeError, LeasedMessage, WebHookQueueConsumer};
-use tokio::time::sleep;
+use clap::parser::ValueSource;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use super::signals::Signals;
-use crate::backend;
-use crate::bounds::{WORK_BATCH, WORK_LEASE, WORK_RETRY, WORK_STOP_GRACE, WORK_WAIT};
+use super::signals::{Signals, exit_at_once};
 use crate::cli::WorkFlags;
-use crate::config::{QueueConfig, resolve_queue};
+use crate::config::{QueueConfig, resolve_work};
+use crate::log::Logger;
+use crate::work::WorkError;
+use crate::work::attempt::Action;
+use crate::work::backoff::Backoff;
+use crate::work::engine::Engine;
+use crate::work::exec::Exec;
+use crate::work::forward::Forward;
+use crate::work::group::Groups;
+use crate::work::intake::Intake;
+use crate::work::print::print;
+use crate::work::report::Report;
+use crate::work::worker::Worker;
 
-/// Consumes the queue until the limit, until it is empty, or until a signal.
+/// Consumes the queue until the limit, until it is empty, or until a signal. A second signal ends everything
+/// at once, commands included.
 ///
 /// # Errors
-/// [`Failure::Running`] when stdout is closed or the store can't be used; what was leased and not
-/// written has gone back.
+/// [`Failure::Usage`] unless it is said in one way what to do; [`Failure::Running`] when stdout is closed or
+/// the queue can't be used.
 pub async fn run(flags: &WorkFlags, matches: &ArgMatches) -> Result<(), Failure> {
-    let config = resolve_queue(&flags.queue, matches)?;
+    let (config, format, level) = resolve_work(flags, matches)?;
+    let groups = Groups::default();
+    let way = way(flags, matches, &groups)?;
     let mut signals = Signals::new().map_err(Failure::Running)?;
+    let logger = Logger::start_on(std::io::stderr(), format, level);
+    let report = Arc::new(Report::new(logger.clone()));
     let stop = CancellationToken::new();
-    let mut work = pin!(work(flags, &config, &stop));
-    tokio::select! {
-        result = &mut work => return result,
-        _ = signals.next() => stop.cancel(),
-    }
-    tokio::select! {
-        result = work => result,
-        () = signals.force() => Ok(()),
-    }
-}
-
-async fn work(flags: &WorkFlags, config: &QueueConfig, stop: &CancellationToken) -> Result<(), Failure> {
-    let Some(consumer) = stop.run_until_cancelled(open(config)).await.transpose()? else { return Ok(()) };
-    let mut left = flags.limit.unwrap_or(u64::MAX);
-    while left > 0 && !stop.is_cancelled() {
-        let max = WORK_BATCH.min(usize::try_from(left).unwrap_or(usize::MAX));
-        let messages = match consumer.receive(max, WORK_LEASE, WORK_WAIT).await {
-            Ok(messages) => messages,
-            Err(ConsumeError::Failed(why)) => return Err(Failure::Running(why)),
-            Err(error) => {
-                eprintln!("sluiced: {error}; trying again");
-                sleep(WORK_RETRY).await;
-                continue;
-            }
-        };
-        if messages.is_empty() {
-            if flags.exit_when_empty && is_empty(&*consumer).await {
-                return Ok(());
-            }
-            continue;
-        }
-        left -= messages.len() as u64;
-        print_batch(&*consumer, messages, stop).await?;
-    }
-    Ok(())
-}
-
-/// Waits for a queue that isn't there yet: the daemon may not have started.
-async fn open(config: &QueueConfig) -> Result<Arc<dyn WebHookQueueConsumer>, Failure> {
-    let mut said = false;
-    loop {
-        if let Some(consumer) = backend::open_consumer(config).await? {
-            return Ok(consumer);
-        }
-        if !said {
-            let dir = crate::config::receivers::absolute(&config.data_dir);
-            eprintln!("sluiced: there is no queue in {} yet; waiting for `sluiced serve`", dir.display());
-            said = true;
-        }
-        sleep(WORK_RETRY).await;
-    }
-}
-
-/// An error is never read as empty.
-async fn is_empty(consumer: &dyn WebHookQueueConsumer) -> bool {
-    consumer.backlog().await.is_ok_and(|backlog| backlog.is_empty())
-}
-
-/// Writes a batch and acknowledges what was written. The leases are extended as long as the write
-/// takes: whoever reads our stdout may be slow. Told to stop, the write has a moment left.
-async fn print_batch(
-    consumer: &dyn WebHookQueueConsumer,
-    messages: Vec<LeasedMessage>,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
-    let mut lines = Vec::with_capacity(messages.len());
-    let mut held = Vec::with_capacity(messages.len());
-    for message in messages {
-        match message.print_line() {
-            Ok(line) => {
-                lines.push(line);
-                held.push(message);
-            }
-            Err(error) => set_aside(consumer, &message, &error.to_string()).await,
-        }
-    }
-    let written = Arc::new(AtomicUsize::new(0));
-    let count = written.clone();
-    let writing = tokio::task::spawn_blocking(move || write_lines(&lines, &count));
-    let late = async {
-        stop.cancelled().await;
-        sleep(WORK_STOP_GRACE).await;
-    };
+    let mut work = pin!(work(flags, &config, way, report.clone(), &stop));
     let result = tokio::select! {
-        done = writing => done.map_err(|e| Failure::Running(e.to_string()))?,
-        () = extend(consumer, &held) => unreachable!("extends for ever"),
-        () = late => Ok(()),
+        result = &mut work => result,
+        (signal, _) = signals.next() => {
+            tracing::info!(signal, "stopping");
+            stop.cancel();
+            tokio::select! {
+                result = work => result,
+                (_, code) = signals.next() => {
+                    groups.kill_all();
+                    exit_at_once(code)
+                }
+            }
+        }
     };
-    let (written, rest) = held.split_at(written.load(Ordering::Acquire));
-    for message in written {
-        acknowledge(consumer, message).await;
+    report.summary();
+    // The log's last lines go out on a thread of their own; waiting for it blocks only the end.
+    let _ = tokio::task::spawn_blocking(move || logger.close()).await;
+    Ok(result?)
+}
+
+/// What is done with messages.
+enum Way {
+    Print,
+    Act(Action),
+}
+
+async fn work(
+    flags: &WorkFlags,
+    config: &QueueConfig,
+    way: Way,
+    report: Arc<Report>,
+    stop: &CancellationToken,
+) -> Result<(), WorkError> {
+    let opening = Intake::open(config, report);
+    let Some(intake) = stop.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+    let action = match way {
+        Way::Print => return print(intake, flags.limit, flags.exit_when_empty, stop).await,
+        Way::Act(action) => action,
+    };
+    announce(flags, config, &action);
+    let worker = Worker {
+        queue: intake.queue(),
+        action,
+        timeout: flags.timeout.0,
+        attempts_max: flags.max_attempts,
+        backoff: Backoff { first: flags.retry_first.0, cap: flags.retry_cap.0 },
+    };
+    let engine = Engine {
+        intake,
+        worker: Arc::new(worker),
+        concurrency: slots(flags),
+        limit: flags.limit,
+        exit_when_empty: flags.exit_when_empty,
+    };
+    engine.run(stop).await
+}
+
+fn announce(flags: &WorkFlags, config: &QueueConfig, action: &Action) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        backend = config.backend.as_str(),
+        queue = config.name.as_str(),
+        action = action.describe(),
+        concurrency = flags.concurrency,
+        timeout = %flags.timeout,
+        max_attempts = flags.max_attempts,
+        "working"
+    );
+}
+
+/// `--print`, `--exec` or `--forward`: exactly one on the command line, or else exactly one in the environment.
+fn way(flags: &WorkFlags, matches: &ArgMatches, groups: &Groups) -> Result<Way, Failure> {
+    check_times(flags)?;
+    let set = [("print", flags.print), ("exec", flags.exec.is_some()), ("forward", flags.forward.is_some())];
+    let given = |source| {
+        let here = move |(id, set): &(&str, bool)| *set && matches.value_source(id) == Some(source);
+        set.iter().filter(|way| here(way)).map(|(id, _)| *id).collect::<Vec<_>>()
+    };
+    let mut ways = given(ValueSource::CommandLine);
+    if ways.is_empty() {
+        ways = given(ValueSource::EnvVariable);
     }
-    for message in rest {
-        // Not to be released is to come back when the lease ends.
-        let _ = consumer.release(message, Duration::ZERO, false).await;
-    }
-    result.map_err(|error| match error.kind() {
-        ErrorKind::BrokenPipe => {
-            Failure::Running("stdout was closed; what was not written is back in the queue".into())
+    match (ways.as_slice(), &flags.exec, &flags.forward) {
+        (["print"], ..) => Ok(Way::Print),
+        (["exec"], Some(words), _) => Ok(Way::Act(Action::Exec(Exec::new(words, groups.clone())))),
+        (["forward"], _, Some(url)) => {
+            let forward = Forward::new(url, slots(flags));
+            let forward = forward.map_err(|why| Failure::Usage(format!("--forward: {why}")))?;
+            Ok(Way::Act(Action::Forward(Box::new(forward))))
         }
-        _ => Failure::Running(format!(
-            "can't write to stdout: {error}; what was not written is back in the queue"
+        ([], ..) => Err(Failure::Usage(
+            "say what to do with each message: --print, --exec CMD… or --forward URL".into(),
         )),
-    })
-}
-
-/// Keeps the leases alive, for ever.
-async fn extend(consumer: &dyn WebHookQueueConsumer, held: &[LeasedMessage]) {
-    loop {
-        sleep(WORK_LEASE / 3).await;
-        for message in held {
-            // A lease that is lost means a second delivery, which at-least-once allows.
-            let _ = consumer.extend(message, WORK_LEASE).await;
-        }
+        _ => Err(Failure::Usage(format!("--{} exclude each other; keep one", ways.join(" and --")))),
     }
 }
 
-/// Writes and flushes line by line: how many are out is how many may be acknowledged.
-fn write_lines(lines: &[Vec<u8>], written: &AtomicUsize) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        out.write_all(line)?;
-        out.write_all(b"\n")?;
-        out.flush()?;
-        written.fetch_add(1, Ordering::Release);
+fn check_times(flags: &WorkFlags) -> Result<(), Failure> {
+    if flags.timeout.0.is_zero() {
+        return Err(Failure::Usage("--timeout 0s: nothing could ever be done within it".into()));
+    }
+    if flags.retry_first.0 > flags.retry_cap.0 {
+        return Err(Failure::Usage(format!(
+            "--retry-first {} is more than --retry-cap {}",
+            flags.retry_first, flags.retry_cap
+        )));
     }
     Ok(())
 }
 
-async fn acknowledge(consumer: &dyn WebHookQueueConsumer, message: &LeasedMessage) {
-    if let Err(error) = consumer.acknowledge(message).await {
-        eprintln!(
-            "sluiced: a message was written and couldn't be acknowledged ({error}); it will come again"
-        );
-    }
+fn slots(flags: &WorkFlags) -> usize {
+    // Bounded by clap.
+    usize::try_from(flags.concurrency).unwrap_or(1)
 }
 
-/// A message that this reader can't read is kept for somebody who can.
-async fn set_aside(consumer: &dyn WebHookQueueConsumer, message: &LeasedMessage, why: &str) {
-    eprintln!("sluiced: message {} can't be read and is a dead letter now: {why}", message.tag);
-    if let Err(error) = consumer.dead_letter(message, why).await {
-        eprintln!("sluiced: message {} couldn't be set aside ({error}); it will come again", message.tag);
+impl From<WorkError> for Failure {
+    fn from(error: WorkError) -> Self {
+        match error {
+            WorkError::Config(error) => Self::Config(error),
+            other => Self::Running(other.to_string()),
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::log::{Format, Level};
 pub use handlers::{HandlerConfig, HandlerKind, QueueTarget};
 pub use receivers::ReceiverConfig;
-pub use resolve::{Shown, check_queue_name, resolve, resolve_queue};
+pub use resolve::{Shown, check_queue_name, resolve, resolve_queue, resolve_work};
 
 /// What is wrong with the configuration and how to mend it. Exit code 78.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +61,7 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// Which queue; all that `work` needs to know.
+/// Which queue; all that `work` and `dead` need to know.
 #[derive(Clone, Debug)]
 pub struct QueueConfig {
     /// The backend's name.

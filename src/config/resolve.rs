@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use super::file::{self, At, File, Text};
 use super::{Config, ConfigError, Limits, QueueConfig, handlers, receivers};
 use crate::bounds;
-use crate::cli::{QueueFlags, ServeFlags};
+use crate::cli::{QueueFlags, ServeFlags, WorkFlags};
 use crate::log::{Format, Level};
 use crate::units::{ByteSize, HumanDuration};
 
@@ -80,7 +80,24 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
     Ok(config)
 }
 
-/// Resolves which queue, for `work`.
+/// Resolves which queue, for `work`, and how its log looks.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_work(
+    flags: &WorkFlags,
+    matches: &ArgMatches,
+) -> Result<(QueueConfig, Format, Level), ConfigError> {
+    let (file, text) = read_file(&flags.queue)?;
+    let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
+    let queue = pick.queue(&flags.queue, file.data_dir, file.queue);
+    check_backend(&queue)?;
+    let format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
+    let level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
+    Ok((queue, format, level))
+}
+
+/// Resolves which queue, for `dead`.
 ///
 /// # Errors
 /// As [`resolve`].

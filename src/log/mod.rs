@@ -96,14 +96,23 @@ pub struct Logger {
 impl Logger {
     /// Starts the sink on stdout and becomes the process's `tracing` subscriber.
     pub fn start(format: Format, level: Level) -> Self {
-        let terminal = std::io::stdout().is_terminal();
+        Self::start_on(std::io::stdout(), format, level)
+    }
+
+    /// The same on any other stream: `work` keeps stdout for messages.
+    pub fn start_on(
+        out: impl std::io::Write + IsTerminal + Send + 'static,
+        format: Format,
+        level: Level,
+    ) -> Self {
+        let terminal = out.is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let style = match format {
             Format::Json => line::Style::Json,
             Format::Auto if !terminal => line::Style::Json,
             Format::Auto | Format::Text => line::Style::Text { colour },
         };
-        let logger = Self { sink: Arc::new(Sink::start(std::io::stdout(), style)), level, style };
+        let logger = Self { sink: Arc::new(Sink::start(out, style)), level, style };
         let subscriber = tracing_subscriber::registry().with(layer::LineLayer::new(logger.clone()));
         // A process has one subscriber; a second start keeps the first, which only tests do.
         let _ = tracing::subscriber::set_global_default(subscriber);

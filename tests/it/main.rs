@@ -11,6 +11,7 @@
 //! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
 //! * [`trace`]: judges a trace of system calls.
 //! * [`worker`]: reads the queue through `sluiced work`.
+//! * [`worker`]: reads the queue through `sluiced work --print`; [`work_common`]: starts other workers.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 #![allow(unreachable_pub, reason = "a test binary has no outside; pub marks what other modules use")]
@@ -51,3 +52,8 @@ mod stopping_under_load;
 mod store;
 mod sync_order;
 mod work;
+mod work_common;
+mod worker;
+
+mod basics;
+mod work_exec;
