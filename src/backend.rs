@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use sluiced_queue::{WebHookQueueConsumer, WebHookQueueHandler};
+use sluiced_queue::{DeadLetterStore, WebHookQueueConsumer, WebHookQueueHandler};
 
 use crate::config::{ConfigError, QueueConfig, QueueTarget};
 
@@ -54,6 +54,22 @@ pub async fn open_consumer(
     }
 }
 
+/// Opens the dead letters of the configured queue; with `local`, those kept in the data directory. `None`
+/// while there is no queue.
+///
+/// # Errors
+/// Says what stands in the way and how to get past it.
+pub async fn open_dead_letters(
+    config: &QueueConfig,
+    local: bool,
+) -> Result<Option<Arc<dyn DeadLetterStore>>, ConfigError> {
+    match config.backend.as_str() {
+        #[cfg(feature = "embedded")]
+        backend if local || backend == "embedded" => embedded::open_dead_letters(config).await,
+        other => Err(not_in_this_build(other)),
+    }
+}
+
 /// Looks at what `serve` would open, without opening it: `check`.
 pub fn warnings(config: &QueueConfig) -> Vec<String> {
     match config.backend.as_str() {
@@ -69,9 +85,11 @@ fn not_in_this_build(name: &str) -> ConfigError {
 
 #[cfg(feature = "embedded")]
 mod embedded {
-    use sluiced_embedded::{Durability, EmbeddedConsumer, EmbeddedQueue, OpenError, Options, durability};
+    use sluiced_embedded::{
+        Durability, EmbeddedConsumer, EmbeddedDeadLetters, EmbeddedQueue, OpenError, Options, durability,
+    };
 
-    use super::{Arc, Backend, ConfigError, QueueConfig, WebHookQueueConsumer};
+    use super::{Arc, Backend, ConfigError, DeadLetterStore, QueueConfig, WebHookQueueConsumer};
     use crate::config::check_queue_name;
 
     pub(super) fn open(config: &QueueConfig) -> Result<Backend, ConfigError> {
@@ -102,6 +120,20 @@ mod embedded {
             .map_err(|e| ConfigError(e.to_string()))?;
         match opened {
             Ok(consumer) => Ok(Some(Arc::new(consumer))),
+            Err(OpenError::NotThereYet(_)) => Ok(None),
+            Err(error) => Err(ConfigError(error.to_string())),
+        }
+    }
+
+    pub(super) async fn open_dead_letters(
+        config: &QueueConfig,
+    ) -> Result<Option<Arc<dyn DeadLetterStore>>, ConfigError> {
+        let (dir, name) = (config.data_dir.clone(), config.name.clone());
+        let opened = tokio::task::spawn_blocking(move || EmbeddedDeadLetters::open(&dir, &name))
+            .await
+            .map_err(|e| ConfigError(e.to_string()))?;
+        match opened {
+            Ok(letters) => Ok(Some(Arc::new(letters))),
             Err(OpenError::NotThereYet(_)) => Ok(None),
             Err(error) => Err(ConfigError(error.to_string())),
         }

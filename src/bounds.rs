@@ -139,6 +139,8 @@ pub const WORK_REPLY_BYTES_MAX: usize = 64 << 10;
 pub const WORK_REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// An unused connection of `send` or `--forward` is kept for so long: less than common servers keep theirs.
 pub const CLIENT_IDLE: Duration = Duration::from_secs(5);
+/// Dead letters that are read at a time.
+pub const DEAD_PAGE: usize = 100;
 /// One request of `send`, answer included.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// What `send` shows of an answer.

@@ -66,6 +66,18 @@ Examples:
   sluiced check --config /etc/sluiced.toml
   sluiced check --receiver github=env:GITHUB_SECRET")]
     Check(ServeFlags),
+    /// List, show, retry or purge dead letters
+    #[command(before_help = "\
+Examples:
+  sluiced dead list
+  sluiced dead show 12
+  sluiced dead retry 12 13
+  sluiced dead purge --all")]
+    Dead {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: DeadAction,
+    },
 }
 
 /// The flags that say which queue; for `serve`, `check`, `work` and `dead`.
@@ -170,6 +182,54 @@ pub struct WorkFlags {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub queue: QueueFlags,
+}
+
+/// What `dead` does.
+#[derive(Debug, Subcommand)]
+pub enum DeadAction {
+    /// A table of all of them, the oldest first
+    List(DeadFlags),
+    /// One of them, with its message
+    Show {
+        /// As `dead list` names it
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        flags: DeadFlags,
+    },
+    /// Put them back into the queue, their attempts forgotten
+    Retry(DeadPick),
+    /// Delete them for good
+    Purge(DeadPick),
+}
+
+/// Which dead letters.
+#[derive(Clone, Debug, Args)]
+pub struct DeadPick {
+    /// As `dead list` names them
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub ids: Vec<String>,
+    /// All that are there when the command starts
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub flags: DeadFlags,
+}
+
+/// Where they are, and how they are shown.
+#[derive(Clone, Debug, Args)]
+pub struct DeadFlags {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queue: QueueFlags,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Those kept in the data directory; for the embedded queue that is all of them
+    #[arg(long)]
+    pub local: bool,
 }
 
 /// The flags of `send`.

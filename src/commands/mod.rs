@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 pub mod check;
+pub mod dead;
+pub mod dead_view;
 pub mod send;
 pub mod serve;
 pub mod signals;
@@ -33,6 +35,7 @@ pub fn run(handlers: Vec<Box<dyn WebHookHandler>>) -> ExitCode {
             Command::Work(flags) => work::run(flags, matches).await,
             Command::Send(flags) => send::run(flags).await,
             Command::Check(flags) => check::run(flags, matches),
+            Command::Dead { action } => dead::run(action, matches).await,
         }
     });
     // A thread that is stuck in a write must not keep the process.
