@@ -11,6 +11,44 @@ use crate::json::DecodeError;
 
 /// Takes messages out of a queue, each under a lease: until the lease ends, or is given up, nobody
 /// else gets the message. Delivery is at least once; a worker may see one `messageId` twice.
+///
+/// A worker's loop, on whatever backend. `LEASE` is longer than the work ever takes; one that takes longer
+/// calls [`extend`](WebHookQueueConsumer::extend) meanwhile. A worker that dies just leaves its leases to end.
+///
+/// ```
+/// use std::time::Duration;
+/// use sluiced_queue::{ConsumeError, WebHookQueueConsumer, WebHookQueueContext};
+///
+/// const LEASE: Duration = Duration::from_secs(60);
+/// const ATTEMPTS_MAX: u32 = 5;
+///
+/// async fn run(queue: &dyn WebHookQueueConsumer) -> Result<(), ConsumeError> {
+///     loop {
+///         // No more than can be begun at once: what is leased, nobody else can work on.
+///         for message in queue.receive(1, LEASE, Duration::from_secs(1)).await? {
+///             let done = match message.context() {
+///                 Ok(context) => work(&context).await,
+///                 // A message that can't be read won't be readable later either.
+///                 Err(error) => {
+///                     queue.dead_letter(&message, &error.to_string()).await?;
+///                     continue;
+///                 }
+///             };
+///             match done {
+///                 Ok(()) => queue.acknowledge(&message).await?,
+///                 Err(why) if message.attempt >= ATTEMPTS_MAX => queue.dead_letter(&message, &why).await?,
+///                 Err(_) => queue.release(&message, Duration::from_secs(30), true).await?,
+///             }
+///         }
+///     }
+/// }
+///
+/// /// Remembers `context.message_id` together with what it does, so that it does nothing twice.
+/// async fn work(context: &WebHookQueueContext) -> Result<(), String> {
+///     println!("{} {:?}", context.receiver, context.actions);
+///     Ok(())
+/// }
+/// ```
 #[async_trait]
 pub trait WebHookQueueConsumer: Send + Sync {
     /// Leases up to `max` messages for `lease`, oldest first. Waits up to `wait` for the first one
