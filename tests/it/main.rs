@@ -12,6 +12,8 @@
 //! * [`trace`]: judges a trace of system calls.
 //! * [`worker`]: reads the queue through `sluiced work`.
 //! * [`worker`]: reads the queue through `sluiced work --print`; [`work_common`]: starts other workers.
+//! * [`worker`]: reads the queue through `sluiced work --print`; [`work_common`]: starts other
+//!   workers. [`work_server`]: what they post to.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 #![allow(unreachable_pub, reason = "a test binary has no outside; pub marks what other modules use")]
@@ -53,7 +55,18 @@ mod store;
 mod sync_order;
 mod work;
 mod work_common;
+mod work_server;
 mod worker;
 
 mod basics;
+mod dead;
+mod work_example;
 mod work_exec;
+mod work_forward;
+mod work_kill;
+mod work_lease;
+mod work_many;
+mod work_outage;
+mod work_retry;
+mod work_stop;
+mod work_tls;

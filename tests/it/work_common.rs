@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -101,10 +101,20 @@ impl Worker {
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> Ended {
-        let child = &mut self.child;
-        let log = self.log.clone();
-        let status = wait_until(|| child.try_wait().unwrap(), || log.lock().unwrap().join("\n"));
+    pub fn wait(self) -> Ended {
+        self.wait_for_so_long(PATIENCE)
+    }
+
+    /// The same, for one that may have to wait for a lease's end.
+    pub fn wait_for_so_long(mut self, patience: Duration) -> Ended {
+        let deadline = Instant::now() + patience;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it doesn't end:\n{}", self.text());
+            pause();
+        };
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }

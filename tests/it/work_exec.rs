@@ -69,6 +69,21 @@ fn a_command_gets_the_exact_bytes_and_the_rest_in_variables() {
 }
 
 #[test]
+fn a_variable_that_the_system_would_not_take_is_left_out_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path(), &[crate::client::GITHUB]);
+    let quotes = "\"".repeat(62 << 10);
+    let signature = github_signature(crate::client::SECRET, b"{}");
+    let headers =
+        [("X-Quotes", quotes.as_str()), ("X-GitHub-Event", "push"), ("X-Hub-Signature-256", &signature)];
+    assert_eq!(request(daemon.address, "POST", GITHUB_PATH, &headers, b"{}").status, 200);
+    daemon.stop();
+    let ended = exec(dir.path(), ONE, &["echo \"$SLUICED_OMITTED|$SLUICED_HEADERS|$SLUICED_ACTIONS\""]);
+    assert_eq!(String::from_utf8_lossy(&ended.out), "SLUICED_HEADERS||push\n", "{}", ended.text);
+    assert_eq!(ended.count("acknowledged"), 1);
+}
+
+#[test]
 fn its_output_is_passed_through_and_a_single_line_goes_to_a_shell() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), &[b"[1]", b"[2]"]);
@@ -150,7 +165,7 @@ fn a_command_that_heeds_sigterm_may_clear_up() {
     fill_numbers(dir.path(), 1);
     let tidy = script(
         dir.path(),
-        "trap 'sleep 0.3; echo cleared > $DIR/cleared; exit 0' TERM\necho up > $DIR/up\nwhile :; do sleep 0.05; done",
+        "trap 'sleep 0.3; echo cleared > $DIR/cleared; exit 0' TERM\necho up > $DIR/up\nwhile [ -d $DIR ]; do sleep 0.05; done",
     );
     let args = ["--limit", "1", "--timeout", "1s", "--exec", "sh", tidy.to_str().unwrap()];
     let ended = run(dir.path(), &args);
@@ -176,7 +191,7 @@ fn what_to_do_must_be_said_in_one_way() {
 }
 
 /// Gone, or a corpse that its new parent hasn't collected.
-fn is_over(pid: &str) -> bool {
+pub fn is_over(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
 }
