@@ -2,18 +2,17 @@
 //!
 //! What the tests have in common:
 //!
-//! * [`command`]: runs a command to its end.
-//! * [`daemon`]: starts and stops it, reads its log.
 //! * [`attack`]: rows of attacks, and how each must end.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
+//! * [`command`]: runs a command to its end.
+//! * [`daemon`]: starts and stops it, reads its log.
 //! * [`flood`]: many senders at once.
 //! * [`namespace`]: small disks and disks that can't be written.
 //! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
 //! * [`trace`]: judges a trace of system calls.
-//! * [`worker`]: reads the queue through `sluiced work`.
-//! * [`worker`]: reads the queue through `sluiced work --print`; [`work_common`]: starts other workers.
-//! * [`worker`]: reads the queue through `sluiced work --print`; [`work_common`]: starts other
-//!   workers. [`work_server`]: what they post to.
+//! * [`work_common`]: starts other workers.
+//! * [`work_server`]: what they post to.
+//! * [`worker`]: reads the queue through `sluiced work --print`.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 #![allow(unreachable_pub, reason = "a test binary has no outside; pub marks what other modules use")]
@@ -26,12 +25,15 @@ mod flood;
 mod namespace;
 mod signing;
 mod trace;
+mod work_common;
+mod work_server;
 mod worker;
 
 mod basics;
 mod cli;
 mod configuration;
 mod cut_off;
+mod dead;
 mod disk_full;
 mod forgeries;
 mod handlers;
@@ -54,12 +56,6 @@ mod stopping_under_load;
 mod store;
 mod sync_order;
 mod work;
-mod work_common;
-mod work_server;
-mod worker;
-
-mod basics;
-mod dead;
 mod work_example;
 mod work_exec;
 mod work_forward;
