@@ -70,6 +70,39 @@ async fn refusals_read_the_same_as_over_http_1() {
 }
 
 #[tokio::test]
+async fn headers_over_the_bound_are_refused_with_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path(), &[GITHUB]);
+    let (mut sender, _connection) = open(&daemon).await;
+    let mut request = webhook("large", b"{}");
+    for number in 0..20 {
+        let name = http::HeaderName::from_bytes(format!("x-large-{number}").as_bytes()).unwrap();
+        request.headers_mut().insert(name, "x".repeat(5_000).parse().unwrap());
+    }
+    sender.ready().await.unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 431);
+    sender.ready().await.unwrap();
+    assert_eq!(sender.send_request(webhook("after", b"{}")).await.unwrap().status(), 200);
+    daemon.wait_for_delivery(|line| line["delivery_id"] == "after");
+    let reasons: Vec<_> = daemon.deliveries().iter().map(|line| line["reason"].clone()).collect();
+    assert_eq!(reasons, ["headers_too_large".into(), serde_json::Value::Null]);
+}
+
+#[tokio::test]
+async fn too_many_headers_are_refused_as_over_http_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path(), &[GITHUB]);
+    let (mut sender, _connection) = open(&daemon).await;
+    let mut request = webhook("many", b"{}");
+    for number in 0..150 {
+        let name = http::HeaderName::from_bytes(format!("x-many-{number}").as_bytes()).unwrap();
+        request.headers_mut().insert(name, "1".parse().unwrap());
+    }
+    sender.ready().await.unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 431);
+}
+
+#[tokio::test]
 async fn a_stream_in_flight_is_finished_when_stopping() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::start(dir.path(), &[GITHUB]);

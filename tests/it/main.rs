@@ -45,6 +45,7 @@ mod load;
 mod log_format;
 mod logs;
 mod metrics;
+mod mutations;
 mod odd_bytes;
 mod own_daemon;
 mod paths;

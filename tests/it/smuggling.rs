@@ -4,6 +4,9 @@
 use crate::attack::{Attack, Then, withstand};
 use crate::client::{GITHUB_PATH, github_request};
 
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// A head with these lines in its middle, and behind it `body`, which ends in a signed webhook.
 fn hiding(lines: &str, body: &str) -> Vec<u8> {
     request(&format!("POST {GITHUB_PATH} HTTP/1.1\r\nHost: t\r\n{lines}\r\n\r\n{body}"))
@@ -124,6 +127,8 @@ fn what_is_no_http_is_refused() {
             malformed("a NUL in the path", path(b"github\0")),
             malformed("an escape in the path", path(b"github\x1b[2J")),
             malformed("HTTP/2 as text", b"PRI * HTTP/2.0\r\nHost: t\r\n\r\n".to_vec()),
+            malformed("HTTP/2 and garbage", [PREFACE, &[0xff; 64]].concat()).then(Then::HangUp),
+            malformed("half of what begins HTTP/2", PREFACE[..20].to_vec()).then(Then::HangUp),
         ],
         "",
     );
