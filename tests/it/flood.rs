@@ -170,7 +170,7 @@ fn parse(answer: &[u8]) -> Option<(u16, bool)> {
 }
 
 /// A thousand connections are more than a process may have by default.
-fn raise_open_files() {
+pub fn raise_open_files() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }

@@ -9,10 +9,12 @@ use std::io::Write;
 
 use crate::client::{GITHUB, connect, github_request, read_answer};
 use crate::daemon::{Daemon, wait_until};
-use crate::flood::{Doing, Flood, body_of};
+use crate::flood::{Doing, Flood, body_of, raise_open_files};
 use crate::worker::{body, drain};
 
 const SENDERS: usize = 200;
+/// Below 4,096, which the daemon asks for and which the kernel allows by default.
+const BACKLOG: usize = 3_000;
 
 #[test]
 fn no_accepted_request_is_reset_and_everything_acknowledged_is_there() {
@@ -58,10 +60,13 @@ fn who_comes_too_late_is_refused_before_a_byte_was_sent() {
 #[test]
 fn what_the_kernel_had_accepted_is_answered() {
     let dir = tempfile::tempdir().unwrap();
-    let mut daemon = Daemon::start(dir.path(), &[GITHUB]);
-    // Frozen, the daemon accepts nothing, but the kernel does: fifty requests wait in the backlog.
+    let config = format!("[limits]\nin_flight_max = {BACKLOG}\n");
+    let mut daemon = Daemon::with_config(dir.path(), &config, &[GITHUB]);
+    // Frozen, the daemon accepts nothing, but the kernel does: so many requests wait in the backlog that
+    // the daemon can't have accepted all of them when it hears of the signal.
     daemon.signal("STOP");
-    let mut streams: Vec<_> = (0..50)
+    raise_open_files();
+    let mut streams: Vec<_> = (0..BACKLOG)
         .map(|number| {
             let mut stream = connect(daemon.address);
             stream.write_all(&github_request(&format!("backlog-{number}"), b"{}")).unwrap();
