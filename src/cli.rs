@@ -255,6 +255,9 @@ pub struct SendFlags {
     /// What the scheme needs besides the secret
     #[arg(long = "set", value_name = "KEY=SOURCE")]
     pub set: Vec<String>,
+    /// Configuration file with providers of one's own
+    #[arg(long, env = "SLUICED_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// How many to send, each with a delivery id of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub count: u64,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
-use crate::catalog;
 use crate::config::{Config, ConfigError, ReceiverConfig};
 use crate::message::MessageOptions;
 use crate::verify::{PublicUrl, ReceiverSettings, Secret, Verifier};
@@ -87,8 +86,10 @@ impl Receivers {
         let label = configured.label();
         let wrong =
             |e: &dyn std::fmt::Display| ConfigError(format!("{}: receiver {label}: {e}", configured.origin));
-        let row =
-            catalog::find(&configured.name).ok_or_else(|| wrong(&"its provider is not in the catalogue"))?;
+        let row = config
+            .catalog
+            .find(&configured.name)
+            .ok_or_else(|| wrong(&"its provider is not in the catalogue"))?;
         let settings = settings(configured, config).map_err(|e| wrong(&e))?;
         let verifier = Verifier::compile(row, &settings).map_err(|e| wrong(&e))?;
         let receiver = Arc::new(Receiver {

@@ -1,24 +1,28 @@
 //! The catalogue of providers: one TOML file each, embedded as text and parsed when somebody asks for it.
 
 mod handshake;
+mod known;
 mod row;
 mod scheme;
 #[cfg(test)]
 mod tests;
 mod text;
+mod vector;
 
 use std::sync::OnceLock;
 
 pub use handshake::{Condition, Handshake, Like, Respond};
+pub use known::{Catalog, Own, RowError};
 pub use row::{Acknowledgement, Evidence, Replay, Row, Sender, Setting, SettingName, Signs};
 pub use scheme::{Claim, Grammar, KeyRule, Scheme, Signature, Strict, TimestampRule, Tolerance, VerifyBy};
 pub(crate) use text::duration;
+pub use vector::Vector;
 
 include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 
-/// The row of that name or alias; case doesn't matter.
+/// The embedded row of that name or alias; case doesn't matter. [`Catalog::find`] knows a user's own too.
 pub fn find(name: &str) -> Option<&'static Row> {
-    let at = EMBEDDED.iter().position(|row| row.answers_to(name))?;
+    let at = embedded(name)?;
     let row = parsed()[at].get_or_init(|| EMBEDDED[at].parse());
     Some(row)
 }
@@ -36,6 +40,11 @@ pub fn names_and_aliases() -> impl Iterator<Item = &'static str> {
 /// All rows, parsed, in the order of their names.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     names().filter_map(find)
+}
+
+/// Which embedded row has that name or alias.
+fn embedded(name: &str) -> Option<usize> {
+    EMBEDDED.iter().position(|row| row.answers_to(name))
 }
 
 /// A row as the build left it.

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::handshake::Handshake;
 use super::scheme::Scheme;
 use super::text::{one_or_many, post};
+use super::vector::Vector;
 
 /// The name of a setting, as in `--receiver-set NAME.KEY=…`.
 pub type SettingName = String;
@@ -83,6 +84,21 @@ pub struct Row {
     /// Requests that are no events and want an answer of their own.
     #[serde(default)]
     pub handshakes: Vec<Handshake>,
+    /// Requests and what must become of them. Those of the catalogue stay out of the binary.
+    #[serde(default)]
+    pub vectors: Vec<Vector>,
+}
+
+impl Row {
+    /// Its name and its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
+    }
+
+    /// Whether it has that name or alias; case doesn't matter.
+    pub fn answers_to(&self, name: &str) -> bool {
+        self.names().any(|known| known.eq_ignore_ascii_case(name))
+    }
 }
 
 /// How sure a row's facts are.

@@ -29,7 +29,7 @@ pub(super) fn post() -> Vec<String> {
 /// A string, or an array of strings.
 pub(super) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected a string, or an array of strings")]
     enum OneOrMany {
         One(String),
         Many(Vec<String>),

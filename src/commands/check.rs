@@ -4,14 +4,16 @@ use clap::ArgMatches;
 
 use super::Failure;
 use crate::backend;
+use crate::catalog::{Catalog, Own};
 use crate::cli::ServeFlags;
 use crate::config::{ConfigError, resolve};
 use crate::receivers::Receivers;
+use crate::verify::prove;
 
 /// Prints every value with where it came from, every receiver with its URL, and what to look at.
 ///
 /// # Errors
-/// [`Failure::Config`] when `serve` wouldn't start.
+/// [`Failure::Config`] when `serve` wouldn't start, or a provider of one's own fails a vector of its own.
 pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
     let config = resolve(flags, matches)?;
     let receivers = Receivers::compile(&config)?;
@@ -20,6 +22,7 @@ pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
         println!("{:<26} {:<28} {}", shown.key, shown.value, shown.origin);
     }
     println!();
+    check_vectors(&config.catalog)?;
     for (receiver, configured) in receivers.iter().zip(&config.receivers) {
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
         println!("receiver {:<30} {}", configured.label(), configured.origin);
@@ -42,5 +45,30 @@ pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
         .into());
     }
     println!("\nThe configuration is good.");
+    Ok(())
+}
+
+/// Prints the providers of one's own, and judges what their rows say must become of requests.
+fn check_vectors(catalog: &Catalog) -> Result<(), ConfigError> {
+    for Own { row, origin } in catalog.own() {
+        let failed: Vec<String> = row
+            .vectors
+            .iter()
+            .filter_map(|vector| prove(row, vector).err().map(|why| format!("{:?}: {why}", vector.name)))
+            .collect();
+        if !failed.is_empty() {
+            let failed = failed.join("; ");
+            return Err(ConfigError(format!(
+                "{origin}: the provider `{}` fails its vector {failed}",
+                row.name
+            )));
+        }
+        let vectors = match row.vectors.len() {
+            0 => "no vectors: add one, so that `check` can tell whether the row is right".to_owned(),
+            1 => "its vector passes".to_owned(),
+            count => format!("its {count} vectors pass"),
+        };
+        println!("provider {:<30} {origin}\n  {vectors}", row.name);
+    }
     Ok(())
 }

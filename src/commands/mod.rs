@@ -15,7 +15,9 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
+use crate::config::source::Source;
 use crate::handlers::WebHookHandler;
+use crate::verify::{ReceiverSettings, Secret};
 
 /// The `sluiced` command, with handlers of one's own besides the configured ones: parses the command line,
 /// runs, and gives the process's exit code.
@@ -51,6 +53,19 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Takes each `--set KEY=SOURCE`.
+fn put_settings(settings: &mut ReceiverSettings, given: &[String]) -> Result<(), Failure> {
+    for set in given {
+        let (key, source) =
+            set.split_once('=').ok_or_else(|| Failure::Usage("--set: write KEY=SOURCE".into()))?;
+        let wrong = |e: &dyn std::fmt::Display| Failure::Usage(format!("--set {key}: {e}"));
+        let source: Source = source.parse().map_err(|e: String| wrong(&e))?;
+        let value = source.read().map_err(|e| wrong(&e))?;
+        settings.set(key, Secret::new(value.to_vec())).map_err(|e| wrong(&e))?;
+    }
+    Ok(())
 }
 
 /// How a command failed.

@@ -10,19 +10,19 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::Failure;
+use super::{Failure, put_settings};
 use crate::bounds::{SEND_REPLY_BYTES_MAX, SEND_TIMEOUT};
-use crate::catalog;
 use crate::cli::SendFlags;
 use crate::client::{HttpClient, client, web_url, with_causes};
-use crate::config::file::nearest;
+use crate::config::providers::{resolve_catalog, unknown_provider};
 use crate::config::source::Source;
 use crate::verify::{OutgoingRequest, PublicUrl, ReceiverSettings, Secret, Verifier};
 
 /// Posts `--count` webhooks, one after the other, each with a delivery id of its own.
 ///
 /// # Errors
-/// [`Failure::Usage`] for what can't be signed; [`Failure::Running`] unless every answer was a 2xx.
+/// [`Failure::Usage`] for what can't be signed; [`Failure::Config`] for a file that can't be used;
+/// [`Failure::Running`] unless every answer was a 2xx.
 pub async fn run(flags: &SendFlags) -> Result<(), Failure> {
     let url = target(flags)?;
     let verifier = verifier(flags, &url)?;
@@ -65,10 +65,8 @@ fn wrong_target(flags: &SendFlags) -> Failure {
 
 fn verifier(flags: &SendFlags, url: &str) -> Result<Verifier, Failure> {
     let name = flags.receiver.split('/').next().unwrap_or_default();
-    let row = catalog::find(name).ok_or_else(|| {
-        let near = nearest(name, catalog::names_and_aliases()).unwrap_or_default();
-        Failure::Usage(format!("there is no provider `{name}`; did you mean `{near}`?"))
-    })?;
+    let catalog = resolve_catalog(flags.config.as_deref())?;
+    let row = catalog.find(name).ok_or_else(|| Failure::Usage(unknown_provider(&catalog, name)))?;
     let wrong = |e: &dyn std::fmt::Display| Failure::Usage(e.to_string());
     // Not parsed by clap, whose error would show a secret that was given by mistake.
     let source: Source = flags.secret.parse().map_err(|e| wrong(&format!("--secret: {e}")))?;
@@ -78,12 +76,7 @@ fn verifier(flags: &SendFlags, url: &str) -> Result<Verifier, Failure> {
         public_url: Some(PublicUrl::whole(url).map_err(|e| wrong(&e))?),
         ..ReceiverSettings::default()
     };
-    for set in &flags.set {
-        let (key, source) = set.split_once('=').ok_or_else(|| wrong(&"--set: write KEY=SOURCE"))?;
-        let source: Source = source.parse().map_err(|e| wrong(&format!("--set {key}: {e}")))?;
-        let value = source.read().map_err(|e| wrong(&format!("--set {key}: {e}")))?;
-        settings.set(key, Secret::new(value.to_vec())).map_err(|e| wrong(&e))?;
-    }
+    put_settings(&mut settings, &flags.set)?;
     Verifier::compile(row, &settings).map_err(|e| wrong(&e))
 }
 

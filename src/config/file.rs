@@ -11,6 +11,7 @@ use super::ConfigError;
 use super::handlers::Handler;
 use super::source::Source;
 use crate::bounds::CONFIG_BYTES_MAX;
+use crate::catalog::Row;
 use crate::log::{Format, Level};
 use crate::units::{ByteSize, HumanDuration};
 
@@ -32,6 +33,8 @@ pub struct File {
     pub(super) queue: Queue,
     #[serde(default)]
     pub(super) receivers: Vec<Spanned<Receiver>>,
+    #[serde(default)]
+    pub(super) providers: Vec<Spanned<Row>>,
     pub(super) default_queue: At<bool>,
     #[serde(default)]
     pub(super) handlers: Vec<Spanned<Handler>>,
@@ -178,14 +181,16 @@ pub fn read(path: &Path) -> Result<(File, Text), ConfigError> {
     }
 }
 
-/// serde names every key that it knows; a person wants the nearest.
+/// serde names every key and word that it knows; a person wants the nearest.
 fn explain(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("unknown field ") else { return message.to_owned() };
+    let unknown = [("unknown field ", "key"), ("unknown variant ", "value")];
+    let found = unknown.iter().find_map(|(prefix, what)| Some((message.strip_prefix(prefix)?, what)));
+    let Some((rest, what)) = found else { return message.to_owned() };
     let mut names = rest.split('`').skip(1).step_by(2);
     let unknown = names.next().unwrap_or_default();
     match nearest(unknown, names) {
-        Some(known) => format!("unknown key `{unknown}`; did you mean `{known}`?"),
-        None => format!("unknown key `{unknown}`"),
+        Some(known) => format!("unknown {what} `{unknown}`; did you mean `{known}`?"),
+        None => format!("unknown {what} `{unknown}`"),
     }
 }
 
@@ -233,6 +238,33 @@ mod tests {
             error("[limits]\nbody_mx = \"1MiB\""),
             "s.toml:2:1: unknown key `body_mx`; did you mean `body_max`?"
         );
+    }
+
+    #[test]
+    fn so_does_an_unknown_key_or_word_of_a_provider() {
+        let row = "[[providers]]\nname = \"own\"\ntitle = \"Own\"\nreplay = \"unprotected\"\n";
+        assert_eq!(
+            error(&format!("{row}guid = \"x\"")),
+            "s.toml:5:1: unknown key `guid`; did you mean `guide`?"
+        );
+        assert_eq!(
+            error(&row.replace("unprotected", "unprotect")),
+            "s.toml:4:10: unknown value `unprotect`; did you mean `unprotected`?"
+        );
+        let scheme = format!("{row}[[providers.schemes]]\nname = \"v1\"\nverify = \"mac\"\n");
+        assert_eq!(
+            error(&format!("{scheme}signature = {{ form = \"header:X\" }}")),
+            "s.toml:8:15: unknown key `form`; did you mean `from`?"
+        );
+        assert_eq!(
+            error(&scheme.replace("\"mac\"", "\"hmac\"")),
+            "s.toml:7:10: unknown value `hmac`; did you mean `mac`?"
+        );
+        assert_eq!(
+            error(&format!("{scheme}message = 1")),
+            "s.toml:8:11: expected a string, or an array of strings"
+        );
+        assert_eq!(error(&row.replace("title = \"Own\"\n", "")), "s.toml:1:1: missing field `title`");
     }
 
     #[test]

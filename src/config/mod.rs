@@ -3,12 +3,14 @@
 //!
 //! * [`file`]: the TOML file.
 //! * [`source`]: where secrets come from.
+//! * [`providers`]: rows of one's own beside the catalogue's.
 //! * [`receivers`]: which receivers there are, from all three places.
 //! * [`handlers`]: what happens to their webhooks.
 //! * [`resolve`]: puts them together.
 
 pub mod file;
 pub mod handlers;
+pub mod providers;
 pub mod receivers;
 pub mod resolve;
 pub mod source;
@@ -16,8 +18,10 @@ pub mod source;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::catalog::Catalog;
 use crate::log::{Format, Level};
 pub use handlers::{HandlerConfig, HandlerKind, QueueTarget};
+pub use providers::resolve_catalog;
 pub use receivers::ReceiverConfig;
 pub use resolve::{Shown, check_queue_name, resolve, resolve_queue, resolve_work};
 
@@ -39,6 +43,8 @@ pub struct Config {
     pub base_path: String,
     /// The queue.
     pub queue: QueueConfig,
+    /// The providers: the catalogue's, and the file's own.
+    pub catalog: Catalog,
     /// The receivers.
     pub receivers: Vec<ReceiverConfig>,
     /// What happens to their webhooks.

@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 
 use super::ConfigError;
 use super::file::{self, Setting, Text};
+use super::providers::unknown_provider;
 use super::source::Source;
-use crate::catalog;
+use crate::catalog::Catalog;
 
 const VARIABLE_PREFIX: &str = "SLUICED_RECEIVER_";
 /// The variable of `--receiver-set`; no provider may be called `set`.
@@ -22,7 +23,7 @@ const SET_VARIABLE: &str = "SLUICED_RECEIVER_SET";
 /// One receiver as configured, its secrets read.
 #[derive(Debug)]
 pub struct ReceiverConfig {
-    /// As configured, in lower case; a catalogue row's name or alias.
+    /// As configured, in lower case; a provider's name or alias.
     pub name: String,
     /// The id as configured; empty without one.
     pub id: String,
@@ -67,13 +68,14 @@ pub fn is_receiver_variable(name: &str) -> bool {
 /// # Errors
 /// Names the place of what can't be used, and the way out.
 pub(super) fn collect(
+    catalog: &Catalog,
     file: Vec<Spanned<file::Receiver>>,
     text: Option<&Text>,
     flags: &[String],
     sets: &[String],
     warnings: &mut Vec<String>,
 ) -> Result<Vec<ReceiverConfig>, ConfigError> {
-    let mut drafts = Drafts::default();
+    let mut drafts = Drafts::new(catalog);
     for receiver in file {
         let origin = text.map_or_else(String::new, |text| text.place(receiver.span().start));
         drafts.add_from_file(receiver.into_inner(), origin)?;
@@ -85,7 +87,7 @@ pub(super) fn collect(
     for set in sets {
         drafts.set_from_flag(set)?;
     }
-    drafts.0.into_iter().map(|draft| draft.read(warnings)).collect()
+    drafts.all.into_iter().map(|draft| draft.read(warnings)).collect()
 }
 
 /// Where a draft's secrets come from, with the precedence of the place.
@@ -119,16 +121,31 @@ enum SecretFrom {
     Lines(String),
 }
 
-#[derive(Default)]
-struct Drafts(Vec<Draft>);
+struct Drafts<'a> {
+    catalog: &'a Catalog,
+    all: Vec<Draft>,
+}
 
-impl Drafts {
+impl<'a> Drafts<'a> {
+    fn new(catalog: &'a Catalog) -> Self {
+        Self { catalog, all: Vec::new() }
+    }
+
     fn find(&mut self, name: &str, id: &str) -> Option<&mut Draft> {
-        self.0.iter_mut().find(|d| d.name == name && d.id.eq_ignore_ascii_case(id))
+        self.all.iter_mut().find(|d| d.name == name && d.id.eq_ignore_ascii_case(id))
+    }
+
+    /// The name in lower case, if there is such a provider.
+    fn known_name(&self, name: &str, origin: &str) -> Result<String, ConfigError> {
+        let lower = name.trim().to_lowercase();
+        if self.catalog.find(&lower).is_some() {
+            return Ok(lower);
+        }
+        Err(ConfigError(format!("{origin}: {}", unknown_provider(self.catalog, &lower))))
     }
 
     fn add_from_file(&mut self, receiver: file::Receiver, origin: String) -> Result<(), ConfigError> {
-        let name = known_name(&receiver.name, &origin)?;
+        let name = self.known_name(&receiver.name, &origin)?;
         checked_id(&receiver.id, &origin)?;
         if let Some(first) = self.find(&name, &receiver.id) {
             return Err(ConfigError(format!(
@@ -137,7 +154,7 @@ impl Drafts {
                 first.origin
             )));
         }
-        self.0.push(Draft {
+        self.all.push(Draft {
             name,
             id: receiver.id,
             place: Place::File,
@@ -176,10 +193,13 @@ impl Drafts {
     /// Which receiver a variable means, in which `-` is written `_` and case is lost.
     fn meant(&self, variable: &str, name: &str, id: &str) -> Result<(String, String), ConfigError> {
         let written = |text: &str| text.to_lowercase().replace('-', "_");
-        let names: Vec<&str> = catalog::names_and_aliases().filter(|known| written(known) == name).collect();
+        let known = self.catalog.names_and_aliases();
+        let names: Vec<&str> = known.filter(|known| written(known) == name).collect();
         let name = match names.as_slice() {
             [one] => (*one).to_owned(),
-            [] => return Err(unknown_provider(name, variable)),
+            [] => {
+                return Err(ConfigError(format!("{variable}: {}", unknown_provider(self.catalog, name))));
+            }
             many => {
                 return Err(ConfigError(format!(
                     "{variable} may mean {}; use --receiver or the file",
@@ -187,8 +207,12 @@ impl Drafts {
                 )));
             }
         };
-        let ids: Vec<&str> =
-            self.0.iter().filter(|d| d.name == name && written(&d.id) == id).map(|d| d.id.as_str()).collect();
+        let ids: Vec<&str> = self
+            .all
+            .iter()
+            .filter(|d| d.name == name && written(&d.id) == id)
+            .map(|d| d.id.as_str())
+            .collect();
         match ids.as_slice() {
             [] => Ok((name, id.to_owned())),
             [one] => Ok((name, (*one).to_owned())),
@@ -206,7 +230,7 @@ impl Drafts {
         let origin = format!("--receiver {endpoint}");
         let source: Source = source.parse().map_err(|e| ConfigError(format!("{origin}: {e}")))?;
         let (name, id) = endpoint.split_once('/').unwrap_or((endpoint, ""));
-        let name = known_name(name, &origin)?;
+        let name = self.known_name(name, &origin)?;
         checked_id(id, &origin)?;
         self.put_secrets(Place::Flag, name, id.to_owned(), vec![SecretFrom::Source(source)], origin)
     }
@@ -226,7 +250,7 @@ impl Drafts {
                 draft.secrets = secrets;
                 draft.place = place;
             }
-            None => self.0.push(Draft {
+            None => self.all.push(Draft {
                 name,
                 id,
                 place,
@@ -331,17 +355,6 @@ impl SecretFrom {
             }
         }
     }
-}
-
-/// The name in lower case, if the catalogue has it.
-fn known_name(name: &str, origin: &str) -> Result<String, ConfigError> {
-    let lower = name.trim().to_lowercase();
-    if catalog::find(&lower).is_some() { Ok(lower) } else { Err(unknown_provider(&lower, origin)) }
-}
-
-fn unknown_provider(name: &str, origin: &str) -> ConfigError {
-    let nearest = file::nearest(name, catalog::names_and_aliases()).unwrap_or_default();
-    ConfigError(format!("{origin}: there is no provider `{name}`; did you mean `{nearest}`?"))
 }
 
 /// An id must be a path segment that any sender can write.

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::file::{self, At, File, Text};
-use super::{Config, ConfigError, Limits, QueueConfig, handlers, receivers};
+use super::{Config, ConfigError, Limits, QueueConfig, handlers, providers, receivers};
 use crate::bounds;
 use crate::cli::{QueueFlags, ServeFlags, WorkFlags};
 use crate::log::{Format, Level};
@@ -50,7 +50,9 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
     let shown = pick.shown;
 
     let mut warnings = unknown_variables();
+    let catalog = providers::collect(file.providers, text.as_ref())?;
     let receivers = receivers::collect(
+        &catalog,
         file.receivers,
         text.as_ref(),
         &flags.receiver,
@@ -65,6 +67,7 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
         public_url: public_url.map(checked_public_url).transpose()?,
         base_path: checked_base_path(&base_path)?,
         queue,
+        catalog,
         receivers,
         drain_delay: drain_delay.0,
         drain_timeout: drain_timeout.0,
