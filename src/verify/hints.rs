@@ -1,10 +1,11 @@
 //! Hints: which known mistake would make a refused signature match, for whoever sets a receiver up.
 //!
 //! Each mistake is undone in turn and the delivery judged again. That costs as many verifications as there
-//! are mistakes; so it is for the command line and for logs at debug level, never for an answer.
+//! are mistakes; so it is for the command line and for logs at debug level, never for an answer. A captured
+//! request is usually old as well, so its age hides no other mistake.
 
+use std::cell::Cell;
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -17,6 +18,7 @@ use super::settings::ReceiverSettings;
 use super::verifier::Verifier;
 use crate::catalog::{KeyRule, Row};
 use crate::delivery::Delivery;
+use crate::reason::Reason;
 
 /// A mistake that, undone, makes the delivery authentic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,18 +70,17 @@ impl fmt::Display for Hint {
 
 /// The mistakes that explain a refusal; none for a delivery that is authentic.
 pub fn hints(row: &Row, settings: &ReceiverSettings, delivery: &Delivery, now: Timestamp) -> Vec<Hint> {
-    let case = Case { row, settings, delivery, now };
-    if case.is_authentic(row, settings, delivery) {
-        return Vec::new();
-    }
+    let case = Case { row, settings, delivery, now, is_late: Cell::new(false) };
     let mut hints = Vec::new();
-    case.clock(&mut hints);
+    if case.is_authentic(row, settings, delivery) {
+        return case.with_clock(hints);
+    }
     case.secrets(&mut hints);
     case.encodings(&mut hints);
     case.bodies(&mut hints);
     case.urls(&mut hints);
     case.schemes(&mut hints);
-    hints
+    case.with_clock(hints)
 }
 
 const PREFIXES: [&str; 2] = ["whsec_", "v1,whsec_"];
@@ -89,14 +90,27 @@ struct Case<'a> {
     settings: &'a ReceiverSettings,
     delivery: &'a Delivery,
     now: Timestamp,
+    /// Whether something was authentic but for its time.
+    is_late: Cell<bool>,
 }
 
 impl Case<'_> {
+    /// Whether it is, its time aside.
     fn is_authentic(&self, row: &Row, settings: &ReceiverSettings, delivery: &Delivery) -> bool {
-        let verifier = Verifier::compile(row, settings);
-        verifier.is_ok_and(|verifier| {
-            !matches!(verifier.admit(delivery.clone(), self.now), Admission::Refused(_))
-        })
+        let Ok(verifier) = Verifier::compile(row, settings) else { return false };
+        match verifier.admit(delivery.clone(), self.now) {
+            Admission::Refused(refusal) if refusal.reason == Reason::TimestampOutOfTolerance => {
+                self.is_late.set(true);
+                true
+            }
+            Admission::Refused(_) => false,
+            Admission::Event(_) | Admission::Answered { .. } => true,
+        }
+    }
+
+    fn with_clock(&self, mut hints: Vec<Hint>) -> Vec<Hint> {
+        hints.extend(self.is_late.get().then_some(Hint::Clock));
+        hints
     }
 
     fn with_settings(&self, change: impl FnOnce(&mut ReceiverSettings)) -> bool {
@@ -110,13 +124,6 @@ impl Case<'_> {
             let changed = settings.secrets.iter().map(|secret| Secret::new(change(secret.bytes())));
             settings.secrets = changed.filter(|secret| !secret.bytes().is_empty()).collect();
         })
-    }
-
-    fn clock(&self, hints: &mut Vec<Hint>) {
-        const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-        if self.with_settings(|settings| settings.tolerance = Some(A_CENTURY)) {
-            hints.push(Hint::Clock);
-        }
     }
 
     fn secrets(&self, hints: &mut Vec<Hint>) {
@@ -170,12 +177,13 @@ impl Case<'_> {
     fn urls(&self, hints: &mut Vec<Hint>) {
         let Some(public) = &self.settings.public_url else { return };
         let url = public.of(&self.delivery.uri).into_owned();
-        for candidate in self.other_urls(&url) {
+        for candidate in self.other_urls(&url).into_iter().filter(|other| *other != url) {
             let changed = PublicUrl::whole(&candidate);
             let fits =
                 changed.is_ok_and(|url| self.with_settings(|settings| settings.public_url = Some(url)));
-            if fits && candidate != url {
-                hints.push(Hint::SignedUrl(candidate));
+            let hint = Hint::SignedUrl(candidate);
+            if fits && !hints.contains(&hint) {
+                hints.push(hint);
             }
         }
     }
@@ -261,6 +269,16 @@ mod tests {
         let delivery = signed("github", "ABC", "{}");
         assert_eq!(hints_of("github", "414243", &delivery), [Hint::SecretIs("hex")]);
         assert_eq!(hints_of("github", "QUJD", &delivery), [Hint::SecretIs("base64")]);
+    }
+
+    #[test]
+    fn age_hides_no_other_mistake() {
+        let delivery = signed("stripe", "a secret", "{}");
+        let row = catalog::find("stripe").unwrap();
+        let later = Timestamp::from_second(3600).unwrap();
+        let hints = |secret| hints(row, &settings(secret), &delivery, later);
+        assert_eq!(hints("a secret "), [Hint::SecretHasSpace, Hint::Clock]);
+        assert_eq!(hints("another secret"), []);
     }
 
     #[test]
