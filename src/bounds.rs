@@ -86,6 +86,10 @@ pub const LOG_ACTIONS_MAX: usize = 16;
 /// Under load one summary line in so long.
 pub const LOG_SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 
+/// At debug level a refused delivery is judged a few dozen times more, to find the mistake that explains the
+/// refusal: not with a body above this, or strangers could keep the daemon busy.
+pub const HINTS_BODY_BYTES_MAX: usize = 256 << 10;
+
 /// A secret's file or value.
 pub const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// The configuration file.
@@ -145,3 +149,5 @@ pub const DEAD_PAGE: usize = 100;
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// What `send` shows of an answer.
 pub const SEND_REPLY_BYTES_MAX: usize = 64 << 10;
+/// A captured request that `verify` reads: two of the largest bodies, and then some.
+pub const CAPTURE_BYTES_MAX: u64 = 64 << 20;

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bounds;
 use crate::log::{Format, Level};
-use crate::units::HumanDuration;
+use crate::units::{HumanDuration, HumanTime};
 
 /// A queue-forwarding ingress daemon for webhooks.
 #[derive(Debug, Parser)]
@@ -22,7 +22,8 @@ Examples:
   GITHUB_SECRET=… sluiced serve --receiver github=env:GITHUB_SECRET
   sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET
   sluiced work --exec ./handle.sh
-  sluiced check --config sluiced.toml",
+  sluiced check --config sluiced.toml
+  sluiced verify github --secret env:GITHUB_SECRET --request captured.http",
     after_help = "\
 Exit codes: 0 done, 1 failed while running, 2 usage, 78 configuration, 130/143 forced out."
 )]
@@ -60,6 +61,18 @@ Examples:
   sluiced send stripe/eu invoice.paid --to http://127.0.0.1:8080 --secret file:stripe-eu --data invoice.json
   sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET --count 1000")]
     Send(SendFlags),
+    /// Say why a captured request is accepted or refused, offline, through the daemon's own code
+    #[command(before_help = "\
+Examples:
+  sluiced verify github --secret env:GITHUB_SECRET < captured.http
+  sluiced verify stripe --secret text:whsec_… --request captured.http --at 2026-11-24T02:30:53Z
+  sluiced verify twilio --secret env:AUTH_TOKEN --url https://hooks.example.com --request captured.http --json
+  sluiced verify billing/eu --config /etc/sluiced.toml --request captured.http
+
+A captured request is what HTTP/1.1 sends: POST /path HTTP/1.1, headers, an empty line, the body. Lines of
+its head may end in LF or CRLF; the bytes of its body are judged as they are, but for a line end at their end
+that Content-Length doesn't count, and chunks are put together.")]
+    Verify(VerifyFlags),
     /// Validate the configuration and print where each value came from
     #[command(before_help = "\
 Examples:
@@ -261,4 +274,34 @@ pub struct SendFlags {
     /// How many to send, each with a delivery id of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub count: u64,
+}
+
+/// The flags of `verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyFlags {
+    /// The receiver: a provider's name, and an id where the receiver has one; it needn't be configured
+    #[arg(value_name = "RECEIVER[/ID]")]
+    pub receiver: String,
+    /// The secret: env:NAME, file:PATH or text:VALUE; repeat it for several [default: the configured ones]
+    #[arg(long, value_name = "SOURCE")]
+    pub secret: Vec<String>,
+    /// The captured request, raw HTTP/1.1
+    #[arg(long, value_name = "FILE|-", default_value = "-")]
+    pub request: String,
+    /// When it arrived: RFC 3339 or Unix seconds [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<HumanTime>,
+    /// The whole URL that the sender was given; without a path the request's own path and query follow
+    /// [default: the configured public_url]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// What the scheme needs besides the secret
+    #[arg(long = "set", value_name = "KEY=SOURCE")]
+    pub set: Vec<String>,
+    /// Configuration file with providers of one's own and receivers' settings
+    #[arg(long, env = "SLUICED_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }

@@ -25,7 +25,7 @@ use crate::http::budget::Account;
 use crate::http::client::Client;
 use crate::http::reply::{HttpReply, LeavesUnread, Problem, from_reply};
 use crate::log::delivery::micros_since;
-use crate::log::{DeliveryRecord, Outcome};
+use crate::log::{DeliveryRecord, Level, Outcome};
 use crate::message;
 use crate::reason::Reason;
 use crate::receivers::Receiver;
@@ -114,6 +114,7 @@ struct Webhook {
 /// From the raw bytes to the receipt.
 async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
     // Verify the raw bytes; answer a handshake.
+    let for_hints = webhook.app.logger.enabled(Level::Debug).then(|| delivery.clone());
     let begun = Instant::now();
     let admission = webhook.receiver.verifier.admit(delivery, Timestamp::now());
     webhook.record.verify_us = Some(micros_since(begun));
@@ -124,7 +125,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
             webhook.conclude(Outcome::Answered, None, reply.status);
             return from_reply(&reply);
         }
-        Admission::Refused(refusal) => return webhook.refuse(&refusal),
+        Admission::Refused(refusal) => return webhook.refuse(&refusal, for_hints.as_ref()),
     };
 
     // Name the actions, build the message.
@@ -172,9 +173,11 @@ impl Webhook {
         self.app.conclude(&self.record, outcome, reason, status);
     }
 
-    fn refuse(&mut self, refusal: &Refusal) -> HttpReply {
-        if self.app.logger.enabled(crate::log::Level::Debug) {
+    /// The delivery is there at debug level only: the log then says why, and which mistake would explain it.
+    fn refuse(&mut self, refusal: &Refusal, delivery: Option<&Delivery>) -> HttpReply {
+        if let Some(delivery) = delivery {
             self.record.detail = Some(refusal.detail.to_string());
+            self.record.hints = self.app.receivers.hints(&self.receiver, delivery);
         }
         let problem = Problem { status: refusal.status(), ..Problem::new(refusal.reason) };
         let outcome = if refusal.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };

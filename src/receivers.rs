@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
+use crate::bounds::HINTS_BODY_BYTES_MAX;
+use crate::catalog::Catalog;
 use crate::config::{Config, ConfigError, ReceiverConfig};
+use crate::delivery::Delivery;
 use crate::message::MessageOptions;
-use crate::verify::{PublicUrl, ReceiverSettings, Secret, Verifier};
+use crate::verify::{self, CompileError, PublicUrl, ReceiverSettings, Secret, Verifier};
 
 /// A configured endpoint: a provider, an id, secrets.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct Receiver {
     pub id: String,
     /// Verifies its deliveries.
     pub verifier: Verifier,
+    /// What the verifier was made of besides its row, for hints.
+    settings: ReceiverSettings,
     /// Bytes of a body.
     pub body_bytes_max: u64,
     /// Shapes its messages.
@@ -29,6 +34,7 @@ pub struct Receiver {
 /// All receivers, by path.
 #[derive(Debug, Default)]
 pub struct Receivers {
+    catalog: Catalog,
     base_path: String,
     /// By `name` or `name/id`, in lower case.
     by_label: HashMap<String, Arc<Receiver>>,
@@ -46,7 +52,8 @@ impl Receivers {
     /// # Errors
     /// Names the receiver, where it was configured, and what its provider needs.
     pub fn compile(config: &Config) -> Result<Self, ConfigError> {
-        let mut receivers = Self { base_path: config.base_path.clone(), ..Self::default() };
+        let mut receivers =
+            Self { catalog: config.catalog.clone(), base_path: config.base_path.clone(), ..Self::default() };
         for configured in &config.receivers {
             receivers.add(configured, config)?;
         }
@@ -82,6 +89,17 @@ impl Receivers {
         format!("{}/{}{label}", self.base_path, receiver.name)
     }
 
+    /// The mistakes that would explain why a receiver refused a delivery when it came. Costs a few dozen
+    /// verifications, so large bodies get none.
+    pub fn hints(&self, receiver: &Receiver, delivery: &Delivery) -> Vec<String> {
+        if delivery.body.len() > HINTS_BODY_BYTES_MAX {
+            return Vec::new();
+        }
+        let Some(row) = self.catalog.find(&receiver.name) else { return Vec::new() };
+        let hints = verify::hints(row, &receiver.settings, delivery, delivery.received_at);
+        hints.iter().map(ToString::to_string).collect()
+    }
+
     fn add(&mut self, configured: &ReceiverConfig, config: &Config) -> Result<(), ConfigError> {
         let label = configured.label();
         let wrong =
@@ -90,13 +108,17 @@ impl Receivers {
             .catalog
             .find(&configured.name)
             .ok_or_else(|| wrong(&"its provider is not in the catalogue"))?;
-        let settings = settings(configured, config).map_err(|e| wrong(&e))?;
+        let mut settings = settings(configured).map_err(|e| wrong(&e))?;
+        if let Some(url) = &config.public_url {
+            settings.public_url = Some(PublicUrl::base(url).map_err(|e| wrong(&e))?);
+        }
         let verifier = Verifier::compile(row, &settings).map_err(|e| wrong(&e))?;
         let receiver = Arc::new(Receiver {
             label: label.as_str().into(),
             name: configured.name.clone(),
             id: configured.id.clone(),
             verifier,
+            settings,
             body_bytes_max: configured.body_bytes_max.unwrap_or(config.limits.body_bytes_max),
             message: MessageOptions {
                 receiver: configured.name.clone(),
@@ -116,17 +138,18 @@ impl Receivers {
     }
 }
 
-fn settings(configured: &ReceiverConfig, config: &Config) -> Result<ReceiverSettings, String> {
+/// A receiver's side of verification, but for the URL.
+///
+/// # Errors
+/// Names the setting that can't be used.
+pub fn settings(configured: &ReceiverConfig) -> Result<ReceiverSettings, CompileError> {
     let mut settings = ReceiverSettings {
         secrets: configured.secrets.iter().map(|secret| Secret::new(secret.to_vec())).collect(),
         tolerance: configured.tolerance,
         ..ReceiverSettings::default()
     };
-    if let Some(url) = &config.public_url {
-        settings.public_url = Some(PublicUrl::base(url).map_err(|e| e.to_string())?);
-    }
     for (key, value) in &configured.settings {
-        settings.set(key, Secret::new(value.to_vec())).map_err(|e| e.to_string())?;
+        settings.set(key, Secret::new(value.to_vec()))?;
     }
     Ok(settings)
 }

@@ -1,9 +1,10 @@
-//! Durations and sizes as people write them: `250ms`, `1GiB`.
+//! Durations, sizes and times as people write them: `250ms`, `1GiB`, `2026-11-24T02:30:53Z`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 
 /// A duration: a whole number and one of `ms`, `s`, `m`, `h`, `d`. A bare `0` is zero.
@@ -13,6 +14,10 @@ pub struct HumanDuration(pub Duration);
 /// A size: a whole number and one of `B`, `KiB`, `MiB`, `GiB`, `TiB`, or a bare number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
+
+/// A moment: RFC 3339, or whole Unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HumanTime(pub Timestamp);
 
 impl FromStr for HumanDuration {
     type Err = String;
@@ -48,6 +53,17 @@ impl FromStr for ByteSize {
             _ => return Err(wrong()),
         };
         number.checked_mul(1 << shift).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl FromStr for HumanTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = text.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+        seconds.or_else(|| text.parse().ok()).map(Self).ok_or_else(|| {
+            format!("`{text}` is not a time; write 2026-11-24T02:30:53Z, or Unix seconds: 1795487453")
+        })
     }
 }
 
@@ -101,6 +117,17 @@ impl<'de> Deserialize<'de> for ByteSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_or_unix_seconds() {
+        let time = |text: &str| text.parse::<HumanTime>().map(|time| time.0.as_second());
+        for text in ["1700000000", "2023-11-14T22:13:20Z", "2023-11-14T23:13:20+01:00"] {
+            assert_eq!(time(text), Ok(1_700_000_000), "{text}");
+        }
+        for text in ["", "now", "2023-11-14", "2023-11-14T22:13:20", "99999999999999999999", "1.5"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn durations_and_sizes_read_as_written() {

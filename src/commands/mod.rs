@@ -6,8 +6,10 @@ pub mod dead_view;
 pub mod send;
 pub mod serve;
 pub mod signals;
+pub mod verify;
 pub mod work;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ pub fn run(handlers: Vec<Box<dyn WebHookHandler>>) -> ExitCode {
             Command::Serve(flags) => serve::run(flags, matches, handlers).await,
             Command::Work(flags) => work::run(flags, matches).await,
             Command::Send(flags) => send::run(flags).await,
+            Command::Verify(flags) => verify::run(flags).await,
             Command::Check(flags) => check::run(flags, matches),
             Command::Dead { action } => dead::run(action, matches).await,
         }
@@ -53,6 +56,22 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Writes to stdout; who reads no further has what they wanted.
+fn put_out(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Running(format!("can't write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a `--secret SOURCE`. clap would repeat one that is no source, and it may be the secret itself.
+fn read_secret(source: &str) -> Result<Secret, Failure> {
+    let secret = source.parse().and_then(|source: Source| source.read());
+    secret.map(|secret| Secret::new(secret.to_vec())).map_err(|e| Failure::Usage(format!("--secret: {e}")))
 }
 
 /// Takes each `--set KEY=SOURCE`.

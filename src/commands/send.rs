@@ -10,13 +10,12 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Failure, put_settings};
+use super::{Failure, put_settings, read_secret};
 use crate::bounds::{SEND_REPLY_BYTES_MAX, SEND_TIMEOUT};
 use crate::cli::SendFlags;
 use crate::client::{HttpClient, client, web_url, with_causes};
 use crate::config::providers::{resolve_catalog, unknown_provider};
-use crate::config::source::Source;
-use crate::verify::{OutgoingRequest, PublicUrl, ReceiverSettings, Secret, Verifier};
+use crate::verify::{OutgoingRequest, PublicUrl, ReceiverSettings, Verifier};
 
 /// Posts `--count` webhooks, one after the other, each with a delivery id of its own.
 ///
@@ -68,11 +67,8 @@ fn verifier(flags: &SendFlags, url: &str) -> Result<Verifier, Failure> {
     let catalog = resolve_catalog(flags.config.as_deref())?;
     let row = catalog.find(name).ok_or_else(|| Failure::Usage(unknown_provider(&catalog, name)))?;
     let wrong = |e: &dyn std::fmt::Display| Failure::Usage(e.to_string());
-    // Not parsed by clap, whose error would show a secret that was given by mistake.
-    let source: Source = flags.secret.parse().map_err(|e| wrong(&format!("--secret: {e}")))?;
-    let secret = source.read().map_err(|e| wrong(&format!("--secret: {e}")))?;
     let mut settings = ReceiverSettings {
-        secrets: vec![Secret::new(secret.to_vec())],
+        secrets: vec![read_secret(&flags.secret)?],
         public_url: Some(PublicUrl::whole(url).map_err(|e| wrong(&e))?),
         ..ReceiverSettings::default()
     };

@@ -7,9 +7,11 @@
 //! * [`receivers`]: which receivers there are, from all three places.
 //! * [`handlers`]: what happens to their webhooks.
 //! * [`resolve`]: puts them together.
+//! * [`known`]: one receiver only, for commands that judge without serving.
 
 pub mod file;
 pub mod handlers;
+pub mod known;
 pub mod providers;
 pub mod receivers;
 pub mod resolve;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use crate::catalog::Catalog;
 use crate::log::{Format, Level};
 pub use handlers::{HandlerConfig, HandlerKind, QueueTarget};
+pub use known::{Known, resolve_known};
 pub use providers::resolve_catalog;
 pub use receivers::ReceiverConfig;
 pub use resolve::{Shown, check_queue_name, resolve, resolve_queue, resolve_work};

@@ -75,11 +75,7 @@ pub(super) fn collect(
     sets: &[String],
     warnings: &mut Vec<String>,
 ) -> Result<Vec<ReceiverConfig>, ConfigError> {
-    let mut drafts = Drafts::new(catalog);
-    for receiver in file {
-        let origin = text.map_or_else(String::new, |text| text.place(receiver.span().start));
-        drafts.add_from_file(receiver.into_inner(), origin)?;
-    }
+    let mut drafts = Drafts::of_file(catalog, file, text)?;
     drafts.add_from_environment()?;
     for flag in flags {
         drafts.add_from_flag(flag)?;
@@ -88,6 +84,29 @@ pub(super) fn collect(
         drafts.set_from_flag(set)?;
     }
     drafts.all.into_iter().map(|draft| draft.read(warnings)).collect()
+}
+
+/// One receiver of the file; with secrets, of the environment too.
+///
+/// # Errors
+/// As [`collect`].
+pub(super) fn find(
+    catalog: &Catalog,
+    file: Vec<Spanned<file::Receiver>>,
+    text: Option<&Text>,
+    name: &str,
+    id: &str,
+    with_secrets: bool,
+) -> Result<Option<ReceiverConfig>, ConfigError> {
+    let mut drafts = Drafts::of_file(catalog, file, text)?;
+    if with_secrets {
+        drafts.add_from_environment()?;
+    }
+    let Some(draft) = drafts.find(&name.to_lowercase(), id) else { return Ok(None) };
+    if !with_secrets {
+        draft.secrets.clear();
+    }
+    draft.read(&mut Vec::new()).map(Some)
 }
 
 /// Where a draft's secrets come from, with the precedence of the place.
@@ -127,8 +146,17 @@ struct Drafts<'a> {
 }
 
 impl<'a> Drafts<'a> {
-    fn new(catalog: &'a Catalog) -> Self {
-        Self { catalog, all: Vec::new() }
+    fn of_file(
+        catalog: &'a Catalog,
+        file: Vec<Spanned<file::Receiver>>,
+        text: Option<&Text>,
+    ) -> Result<Self, ConfigError> {
+        let mut drafts = Self { catalog, all: Vec::new() };
+        for receiver in file {
+            let origin = text.map_or_else(String::new, |text| text.place(receiver.span().start));
+            drafts.add_from_file(receiver.into_inner(), origin)?;
+        }
+        Ok(drafts)
     }
 
     fn find(&mut self, name: &str, id: &str) -> Option<&mut Draft> {
@@ -295,7 +323,7 @@ impl<'a> Drafts<'a> {
 }
 
 impl Draft {
-    fn read(self, warnings: &mut Vec<String>) -> Result<ReceiverConfig, ConfigError> {
+    fn read(&self, warnings: &mut Vec<String>) -> Result<ReceiverConfig, ConfigError> {
         let label = label(&self.name, &self.id);
         let wrong =
             |what: &str, e: String| ConfigError(format!("{}: {what} of receiver {label}: {e}", self.origin));
@@ -312,10 +340,10 @@ impl Draft {
             };
             settings.insert(key.clone(), value);
         }
-        let path = self.path.map(|path| checked_path(path, &self.origin)).transpose()?;
+        let path = self.path.as_deref().map(|path| checked_path(path, &self.origin)).transpose()?;
         Ok(ReceiverConfig {
-            name: self.name,
-            id: self.id,
+            name: self.name.clone(),
+            id: self.id.clone(),
             secrets,
             settings,
             path,
@@ -323,7 +351,7 @@ impl Draft {
             tolerance: self.tolerance,
             raw_body: self.raw_body,
             mask: self.mask,
-            origin: self.origin,
+            origin: self.origin.clone(),
         })
     }
 }
@@ -366,10 +394,10 @@ fn checked_id(id: &str, origin: &str) -> Result<(), ConfigError> {
     Err(ConfigError(format!("{origin}: `{id}` can't be an id; use letters, digits, `-`, `_`, `.` and `~`")))
 }
 
-fn checked_path(path: String, origin: &str) -> Result<String, ConfigError> {
+fn checked_path(path: &str, origin: &str) -> Result<String, ConfigError> {
     let plain = path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'%' | b'?' | b'#'));
     if plain && path.starts_with('/') && path.len() > 1 {
-        return Ok(path);
+        return Ok(path.to_owned());
     }
     Err(ConfigError(format!("{origin}: `{path}` can't be a receiver's path; write /hooks/github")))
 }

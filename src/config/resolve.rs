@@ -268,7 +268,7 @@ pub fn check_queue_name(name: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn checked_public_url(url: String) -> Result<String, ConfigError> {
+pub(super) fn checked_public_url(url: String) -> Result<String, ConfigError> {
     let wrong =
         || ConfigError(format!("public_url `{url}` is not a base URL; write https://hooks.example.com"));
     let parsed: http::Uri = url.parse().map_err(|_| wrong())?;

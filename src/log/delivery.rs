@@ -79,6 +79,8 @@ pub struct DeliveryRecord {
     pub client_gone: bool,
     /// For the operator: what the reason alone doesn't say. Never a secret, never the body.
     pub detail: Option<String>,
+    /// For the operator at debug level: mistakes that explain a refusal.
+    pub hints: Vec<String>,
 }
 
 impl DeliveryRecord {
@@ -99,6 +101,7 @@ impl DeliveryRecord {
             durable: None,
             client_gone: false,
             detail: None,
+            hints: Vec::new(),
         }
     }
 
@@ -139,6 +142,9 @@ impl DeliveryRecord {
         }
         if let Some(detail) = &self.detail {
             line.string("detail", detail);
+        }
+        if !self.hints.is_empty() {
+            line.list("hints", &self.hints);
         }
         logger.write(line);
     }

@@ -170,6 +170,18 @@ fn escape(out: &mut String, value: &str) {
     }
 }
 
+/// A text for a terminal: what it would act on is escaped, the rest left as it is.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.push(c),
+            c => escape(&mut out, c.encode_utf8(&mut [0; 4])),
+        }
+    }
+    out
+}
+
 fn unicode(out: &mut String, c: char) {
     // Writing to a String can't fail.
     let _ = write!(out, "\\u{:04x}", u32::from(c));
@@ -203,6 +215,11 @@ mod tests {
                 assert_eq!(value["actions"][0], evil);
             }
         }
+    }
+
+    #[test]
+    fn a_terminal_gets_quotes_as_they_are_and_no_controls() {
+        assert_eq!(printable("{\"a\": \"\\ ä\u{1b}[2J\n\"}"), "{\"a\": \"\\ ä\\u001b[2J\\n\"}");
     }
 
     #[test]

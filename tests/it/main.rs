@@ -2,6 +2,12 @@
 //!
 //! What the tests have in common:
 //!
+<<<<<<< HEAD
+//! * [`command`]: runs a command to its end.
+=======
+//! * [`command`]: runs commands that end by themselves.
+>>>>>>> 5e37437 (Add verify: the daemon's verdict on a captured request, offline)
+//! * [`daemon`]: starts and stops it, reads its log.
 //! * [`attack`]: rows of attacks, and how each must end.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
 //! * [`command`]: runs a command to its end.
@@ -47,7 +53,11 @@ mod logs;
 mod metrics;
 mod mutations;
 mod odd_bytes;
+<<<<<<< HEAD
 mod own_daemon;
+=======
+mod own_rows;
+>>>>>>> 5e37437 (Add verify: the daemon's verdict on a captured request, offline)
 mod paths;
 mod real_input;
 mod send;
@@ -56,6 +66,7 @@ mod stopping;
 mod stopping_under_load;
 mod store;
 mod sync_order;
+<<<<<<< HEAD
 mod work;
 mod work_example;
 mod work_exec;
@@ -67,3 +78,6 @@ mod work_outage;
 mod work_retry;
 mod work_stop;
 mod work_tls;
+=======
+mod verify_command;
+>>>>>>> 5e37437 (Add verify: the daemon's verdict on a captured request, offline)
