@@ -183,6 +183,13 @@ impl Drop for Daemon {
     }
 }
 
+/// What the daemon says that bodies take.
+pub fn memory_in_use(daemon: &Daemon) -> u64 {
+    let metrics = String::from_utf8(crate::client::get(daemon.ops, "/metrics").body).unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("sluiced_body_memory_bytes "));
+    line.expect("the gauge").parse().unwrap()
+}
+
 /// A number from the environment, for longer runs of the same test.
 pub fn environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())

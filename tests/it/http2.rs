@@ -1,17 +1,24 @@
 //! HTTP/2 with prior knowledge, as a proxy in front may speak it: hyper's own client.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinSet;
 
 use crate::client::{GITHUB, GITHUB_PATH, SECRET, github_signature};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, PATIENCE, memory_in_use};
 use crate::flood::body_of;
 use crate::worker::{body, drain};
 
-type Sender = SendRequest<Full<Bytes>>;
+type AnyBody = BoxBody<Bytes, Infallible>;
+type Sender = SendRequest<AnyBody>;
 
 #[tokio::test]
 async fn many_streams_at_once_are_answered_on_one_connection() {
@@ -67,6 +74,33 @@ async fn refusals_read_the_same_as_over_http_1() {
     // A refused upload ends its stream, not the connection.
     sender.ready().await.unwrap();
     assert_eq!(sender.send_request(webhook("after", b"{}")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_stream_reset_in_the_middle_gets_a_line_and_its_connection_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path(), &[GITHUB]);
+    let (mut sender, _connection) = open(&daemon).await;
+    sender.ready().await.unwrap();
+    let (head, whole) = webhook("reset", b"{\"half\":\"way\"}").into_parts();
+    let half = whole.collect().await.unwrap().to_bytes().slice(..7);
+    let request = http::Request::from_parts(head, EndlessBody(Some(half)).boxed());
+    let answer = sender.send_request(request);
+    // It is dropped once the daemon has the half of it.
+    let half_is_there = async {
+        while memory_in_use(&daemon) != 7 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = answer => panic!("answered before it was whole: {answer:?}"),
+        there = tokio::time::timeout(PATIENCE, half_is_there) => there.unwrap(),
+    }
+    sender.ready().await.unwrap();
+    assert_eq!(sender.send_request(webhook("after", b"{}")).await.unwrap().status(), 200);
+    let line = daemon.wait_for_delivery(|line| line["reason"] == "body_incomplete");
+    assert_eq!(line["outcome"], "refused");
+    assert_eq!(daemon.deliveries().len(), 2);
 }
 
 #[tokio::test]
@@ -138,12 +172,27 @@ async fn open(daemon: &Daemon) -> (Sender, JoinSet<hyper::Result<()>>) {
     (sender, task)
 }
 
-fn webhook(delivery: &str, body: &[u8]) -> http::Request<Full<Bytes>> {
+/// A body that begins and never ends.
+struct EndlessBody(Option<Bytes>);
+
+impl Body for EndlessBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes)))))
+    }
+}
+
+fn webhook(delivery: &str, body: &[u8]) -> http::Request<AnyBody> {
     http::Request::post(format!("http://t{GITHUB_PATH}"))
         .header("content-type", "application/json")
         .header("x-github-event", "push")
         .header("x-github-delivery", delivery)
         .header("x-hub-signature-256", github_signature(SECRET, body))
-        .body(Full::new(Bytes::copy_from_slice(body)))
+        .body(Full::new(Bytes::copy_from_slice(body)).boxed())
         .unwrap()
 }

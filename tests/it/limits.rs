@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use crate::client::{Answer, GITHUB, GITHUB_PATH, connect, get, github_request, read_answer, send_raw};
-use crate::daemon::{Daemon, wait_until};
+use crate::client::{Answer, GITHUB, GITHUB_PATH, connect, github_request, read_answer, send_raw};
+use crate::daemon::{Daemon, memory_in_use, wait_until};
 use crate::worker::drain;
 
 #[test]
@@ -135,13 +135,6 @@ fn webhooks_in_flight_past_the_bound_are_told_to_come_again_and_none_is_lost() {
     });
     daemon.stop();
     assert_eq!(drain(dir.path()).len(), accepted);
-}
-
-/// What the daemon says that bodies take.
-fn memory_in_use(daemon: &Daemon) -> u64 {
-    let metrics = String::from_utf8(get(daemon.ops, "/metrics").body).unwrap();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("sluiced_body_memory_bytes "));
-    line.expect("the gauge").parse().unwrap()
 }
 
 fn assert_overloaded(answer: &Answer) {
