@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::client::{GITHUB, SECRET, github_request, send_raw};
-use crate::command::{Ran, run, run_with};
+use crate::command::{Ended, run, run_in};
 use crate::daemon::{Daemon, sluiced};
 
 #[test]
@@ -23,7 +23,7 @@ fn help_of_every_command_leads_with_examples() {
     }
     for command in commands.iter().map(|name| vec![*name, "--help"]).chain([vec!["--help"]]) {
         let help = run(&command);
-        assert_eq!(help.code, 0);
+        assert_eq!(help.code, Some(0));
         assert!(help.stdout.starts_with("Examples:\n  "), "{command:?}:\n{}", help.stdout);
         assert!(help.stdout.lines().nth(1).unwrap().contains("sluiced "), "{command:?}");
     }
@@ -44,7 +44,7 @@ fn wrong_usage_is_exit_2() {
         &["check", "--nothing"],
     ] {
         let ran = run(args);
-        assert_eq!(ran.code, 2, "{args:?}: {ran:?}");
+        assert_eq!(ran.code, Some(2), "{args:?}: {ran:?}");
         assert!(!ran.stderr.is_empty(), "{args:?}");
     }
     assert!(run(&["serve", "--lisen", "x"]).stderr.contains("--listen"), "the nearest flag is named");
@@ -83,7 +83,7 @@ fn a_configuration_that_cannot_be_used_is_exit_78_and_says_what_to_do() {
     for (args, told) in rows {
         for command in ["check", "serve"] {
             let ran = in_vain(command, args, dir.path());
-            assert_eq!(ran.code, 78, "{command} {args:?}: {ran:?}");
+            assert_eq!(ran.code, Some(78), "{command} {args:?}: {ran:?}");
             for part in told {
                 assert!(ran.stderr.contains(part), "{command} {args:?} says {part}: {}", ran.stderr);
             }
@@ -109,7 +109,7 @@ fn a_port_in_use_is_named_with_the_way_out() {
             &format!("{flag}={address}"),
             &format!("{other}=127.0.0.1:0"),
         ]);
-        assert_eq!(ran.code, 1, "{ran:?}");
+        assert_eq!(ran.code, Some(1), "{ran:?}");
         for part in [address.as_str(), flag, "another process"] {
             assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
         }
@@ -122,7 +122,7 @@ fn a_daemon_that_could_not_listen_leaves_the_store_free() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().display().to_string();
     let listen = format!("--listen={}", taken.local_addr().unwrap());
-    assert_eq!(run(&["serve", GITHUB, "--ops-listen=off", "--data-dir", &data, &listen]).code, 1);
+    assert_eq!(run(&["serve", GITHUB, "--ops-listen=off", "--data-dir", &data, &listen]).code, Some(1));
     Daemon::start(dir.path(), &[GITHUB]).stop();
 }
 
@@ -138,8 +138,8 @@ fn the_ops_listener_can_be_off() {
 
 #[test]
 fn a_variable_that_means_nothing_is_warned_about() {
-    let ran = run_with(&["check", GITHUB], &[("SLUICED_LISTN", "127.0.0.1:1")]);
-    assert_eq!(ran.code, 0);
+    let ran = run_in(&[("SLUICED_LISTN", "127.0.0.1:1")], &["check", GITHUB]);
+    assert_eq!(ran.code, Some(0));
     assert!(ran.stdout.contains("SLUICED_LISTN") && ran.stdout.contains("SLUICED_LISTEN"), "{}", ran.stdout);
 }
 
@@ -147,7 +147,7 @@ fn a_variable_that_means_nothing_is_warned_about() {
 fn check_shows_receivers_with_their_urls_and_no_secret() {
     let ran =
         run(&["check", GITHUB, "--receiver=stripe/eu=text:another-secret", "--public-url=https://h.example"]);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     for part in [
         "https://h.example/api/webhooks/incoming/github",
         "https://h.example/api/webhooks/incoming/stripe/eu",
@@ -160,8 +160,8 @@ fn check_shows_receivers_with_their_urls_and_no_secret() {
 }
 
 /// Runs a command that must fail before it does anything.
-fn in_vain(command: &str, args: &[&str], dir: &std::path::Path) -> Ran {
+fn in_vain(command: &str, args: &[&str], dir: &std::path::Path) -> Ended {
     let data = dir.join("data").display().to_string();
     let common = [command, "--data-dir", &data, "--listen=127.0.0.1:0", "--ops-listen=off"];
-    run_with(&[&common, args].concat(), &[("EMPTY", "")])
+    run_in(&[("EMPTY", "")], &[&common, args].concat())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::client::{GITHUB, SECRET, github_signature, post, request, send_raw};
-use crate::command::{Ran, run, run_with};
+use crate::command::{Ended, run, run_in};
 use crate::daemon::{Daemon, SERVE, sluiced};
 
 #[test]
@@ -12,8 +12,8 @@ fn flags_win_over_the_environment_that_over_the_file_that_over_defaults() {
     let config = "listen = \"127.0.0.1:1001\"\ndrain_delay = \"1s\"\n[log]\nlevel = \"error\"\n";
     let file = written(dir.path(), config);
     let environment = [("SLUICED_LISTEN", "127.0.0.1:1002"), ("SLUICED_DRAIN_DELAY", "2s")];
-    let ran = run_with(&["check", GITHUB, "--config", &file, "--listen", "127.0.0.1:1003"], &environment);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = run_in(&environment, &["check", GITHUB, "--config", &file, "--listen", "127.0.0.1:1003"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(shown(&ran, "listen"), ["127.0.0.1:1003", "--listen"]);
     assert_eq!(shown(&ran, "drain_delay"), ["2s", "SLUICED_DRAIN_DELAY"]);
     assert_eq!(shown(&ran, "log.level"), ["error", &format!("{file}:4")]);
@@ -38,7 +38,7 @@ fn every_flag_of_serve_has_a_key_in_the_file_and_a_variable() {
     for (key, toml, value) in rows {
         let file = written(dir.path(), &format!("{key} = {toml}\n"));
         assert_eq!(shown(&run(&["check", GITHUB, "--config", &file]), key), [value, &format!("{file}:1")]);
-        let ran = run_with(&["check", GITHUB], &[(&variable(key), value)]);
+        let ran = run_in(&[(&variable(key), value)], &["check", GITHUB]);
         assert_eq!(shown(&ran, key), [value, &variable(key)]);
         let flag = key.replace(['.', '_'], "-");
         let ran = run(&["check", GITHUB, &format!("--{flag}={value}")]);
@@ -68,7 +68,7 @@ fn what_is_wrong_in_the_file_is_named_with_line_and_column() {
     ] {
         let file = written(dir.path(), config);
         let ran = run(&["check", GITHUB, "--config", &file]);
-        assert_eq!(ran.code, 78, "{config}: {ran:?}");
+        assert_eq!(ran.code, Some(78), "{config}: {ran:?}");
         assert!(ran.stderr.contains(told), "{config}: {}", ran.stderr);
         assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
     }
@@ -134,18 +134,18 @@ fn a_secret_in_a_file_loses_its_trailing_newline_and_no_more() {
 fn what_may_mean_two_receivers_is_exit_78() {
     let dir = tempfile::tempdir().unwrap();
     let twice = [("SLUICED_RECEIVER_GITHUB", "a"), ("SLUICED_RECEIVER_GitHub", "b")];
-    let ran = run_with(&["check"], &twice);
-    assert_eq!(ran.code, 78, "{ran:?}");
+    let ran = run_in(&twice, &["check"]);
+    assert_eq!(ran.code, Some(78), "{ran:?}");
     assert!(ran.stderr.contains("SLUICED_RECEIVER_GITHUB") && ran.stderr.contains("SLUICED_RECEIVER_GitHub"));
     let config = "[[receivers]]\nname = \"github\"\nid = \"a-b\"\nsecret = { text = \"x\" }\n\
                   [[receivers]]\nname = \"github\"\nid = \"a_b\"\nsecret = { text = \"x\" }\n";
     let file = written(dir.path(), config);
-    let ran = run_with(&["check", "--config", &file], &[("SLUICED_RECEIVER_GITHUB__A_B", "y")]);
-    assert_eq!(ran.code, 78, "{ran:?}");
+    let ran = run_in(&[("SLUICED_RECEIVER_GITHUB__A_B", "y")], &["check", "--config", &file]);
+    assert_eq!(ran.code, Some(78), "{ran:?}");
     assert!(ran.stderr.contains("a-b or a_b"), "{}", ran.stderr);
     let same = config.replace("a_b", "A-B");
     let ran = run(&["check", "--config", &written(dir.path(), &same)]);
-    assert_eq!(ran.code, 78, "{ran:?}");
+    assert_eq!(ran.code, Some(78), "{ran:?}");
     assert!(ran.stderr.contains("already"), "{}", ran.stderr);
 }
 
@@ -163,7 +163,7 @@ fn github(daemon: &Daemon, receiver: &str, secret: &str) -> u16 {
 }
 
 /// A key's value and where it came from, as `check` shows them.
-fn shown(ran: &Ran, key: &str) -> Vec<String> {
+fn shown(ran: &Ended, key: &str) -> Vec<String> {
     let line = ran.stdout.lines().find(|line| line.split_whitespace().next() == Some(key));
     let line = line.unwrap_or_else(|| panic!("no {key}: {ran:?}"));
     line.split_whitespace().skip(1).map(str::to_owned).collect()

@@ -2,15 +2,9 @@
 //!
 //! What the tests have in common:
 //!
-<<<<<<< HEAD
-//! * [`command`]: runs a command to its end.
-=======
-//! * [`command`]: runs commands that end by themselves.
->>>>>>> 5e37437 (Add verify: the daemon's verdict on a captured request, offline)
-//! * [`daemon`]: starts and stops it, reads its log.
 //! * [`attack`]: rows of attacks, and how each must end.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
-//! * [`command`]: runs a command to its end.
+//! * [`command`]: runs commands that end by themselves.
 //! * [`daemon`]: starts and stops it, reads its log.
 //! * [`flood`]: many senders at once.
 //! * [`namespace`]: small disks and disks that can't be written.
@@ -53,11 +47,8 @@ mod logs;
 mod metrics;
 mod mutations;
 mod odd_bytes;
-<<<<<<< HEAD
 mod own_daemon;
-=======
 mod own_rows;
->>>>>>> 5e37437 (Add verify: the daemon's verdict on a captured request, offline)
 mod paths;
 mod real_input;
 mod send;
@@ -66,7 +57,7 @@ mod stopping;
 mod stopping_under_load;
 mod store;
 mod sync_order;
-<<<<<<< HEAD
+mod verify_command;
 mod work;
 mod work_example;
 mod work_exec;
@@ -78,6 +69,3 @@ mod work_outage;
 mod work_retry;
 mod work_stop;
 mod work_tls;
-=======
-mod verify_command;
->>>>>>> 5e37437 (Add verify: the daemon's verdict on a captured request, offline)

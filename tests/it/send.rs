@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client::{GITHUB, SECRET};
-use crate::command::{Ran, run, run_to_end, run_with};
+use crate::command::{Ended, end, run};
 use crate::daemon::{Daemon, sluiced};
 use crate::signing::WHSEC;
 use crate::worker::{body, drain};
@@ -27,7 +27,7 @@ fn every_row_is_signed_so_that_the_daemon_takes_it() {
     for (name, secret, event) in ROWS {
         let secret = format!("--secret=text:{secret}");
         let ran = run(&[&["send", name][..], event.as_slice(), &[&to, &secret]].concat());
-        assert_eq!(ran.code, 0, "{name}: {ran:?}\n{}", daemon.text());
+        assert_eq!(ran.code, Some(0), "{name}: {ran:?}\n{}", daemon.text());
         assert!(ran.stdout.starts_with("200"), "{name}: {ran:?}");
     }
     daemon.stop();
@@ -52,13 +52,13 @@ fn a_body_of_ones_own_is_sent_as_it_is() {
         let secret = ROWS.iter().find(|row| row.0 == name).unwrap().1;
         let secret = format!("--secret=text:{secret}");
         let ran = run(&["send", name, "--to", &url(&daemon), &secret, &data]);
-        assert_eq!(ran.code, 0, "{name}: {ran:?}");
+        assert_eq!(ran.code, Some(0), "{name}: {ran:?}");
     }
     let mut command = sluiced();
     command.args(["send", "github", "--to", &url(&daemon), "--secret", "env:MY_SECRET", "--data", "-"]);
     command.env("MY_SECRET", SECRET);
-    let ran = run_to_end(command, own);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = end(command, own);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     daemon.stop();
     let messages = drain(dir.path());
     assert_eq!(messages.len(), 7);
@@ -70,7 +70,7 @@ fn a_count_sends_as_many_each_with_an_id_of_its_own() {
     let (dir, daemon) = started();
     let secret = format!("--secret=text:{SECRET}");
     let ran = run(&["send", "github", "push", "--to", &url(&daemon), &secret, "--count=25"]);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains("25"), "{ran:?}");
     daemon.stop();
     let mut ids: Vec<String> =
@@ -86,7 +86,7 @@ fn headers_can_be_added_and_replaced() {
     let secret = format!("--secret=text:{SECRET}");
     let headers = ["--header=X-Own: 1", "--header=X-GitHub-Delivery: chosen"];
     let ran = run(&[&["send", "github", "push", "--to", &url(&daemon), &secret][..], &headers].concat());
-    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     daemon.stop();
     let message: &Value = &drain(dir.path())[0];
     assert_eq!(
@@ -100,8 +100,8 @@ fn an_id_and_a_whole_url_are_understood() {
     let (dir, daemon) = started();
     let secret = format!("--secret=text:{SECRET}");
     let whole = format!("http://{}/api/webhooks/incoming/github/acme", daemon.address);
-    assert_eq!(run(&["send", "github/acme", "push", "--to", &url(&daemon), &secret]).code, 0);
-    assert_eq!(run(&["send", "github", "push", "--to", &whole, &secret]).code, 0);
+    assert_eq!(run(&["send", "github/acme", "push", "--to", &url(&daemon), &secret]).code, Some(0));
+    assert_eq!(run(&["send", "github", "push", "--to", &whole, &secret]).code, Some(0));
     daemon.stop();
     assert!(drain(dir.path()).iter().all(|message| message["id"] == "acme"));
 }
@@ -110,7 +110,7 @@ fn an_id_and_a_whole_url_are_understood() {
 fn a_refusal_is_shown_and_exit_1() {
     let (dir, daemon) = started();
     let ran = run(&["send", "github", "push", "--to", &url(&daemon), "--secret=text:guess"]);
-    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stdout.contains("401") && ran.stdout.contains("signature_mismatch"), "{ran:?}");
     daemon.stop();
     assert!(drain(dir.path()).is_empty());
@@ -129,8 +129,8 @@ fn what_cannot_be_sent_says_why() {
         (&["github", &nobody, "--secret=text:x", "--data=/not/there"], 2, "/not/there"),
     ];
     for (args, code, told) in rows {
-        let ran: Ran = run_with(&[&["send"], args].concat(), &[]);
-        assert_eq!(ran.code, code, "{args:?}: {ran:?}");
+        let ran: Ended = run(&[&["send"], args].concat());
+        assert_eq!(ran.code, Some(code), "{args:?}: {ran:?}");
         assert!(ran.stderr.contains(told), "{args:?}: {}", ran.stderr);
     }
 }
@@ -138,7 +138,7 @@ fn what_cannot_be_sent_says_why() {
 #[test]
 fn a_secret_given_by_mistake_is_not_repeated() {
     let ran = run(&["send", "github", "--to=http://127.0.0.1:1", "--secret=hunter2"]);
-    assert_eq!(ran.code, 2);
+    assert_eq!(ran.code, Some(2));
     assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
 }
 
