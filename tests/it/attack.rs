@@ -1,6 +1,6 @@
 //! Attacks as rows of a table, and the daemon that has to withstand them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub enum Then {
     ReadToTheEnd,
     /// Says that no more will come, and goes away.
     HangUp,
+    /// Reads whatever comes until the connection ends. It isn't HTTP/1.
+    ReadFrames,
 }
 
 impl Attack {
@@ -55,6 +57,10 @@ impl Attack {
         let _ = stream.write_all(&self.bytes);
         if self.then == Then::HangUp {
             let _ = stream.shutdown(Shutdown::Write);
+            return None;
+        }
+        if self.then == Then::ReadFrames {
+            stream.read_to_end(&mut Vec::new()).unwrap_or_else(|e| panic!("{}: {e}", self.name));
             return None;
         }
         let answer = read_answer(&mut stream);
@@ -97,7 +103,7 @@ fn withstand_one(daemon: &Daemon, attack: &Attack, honest: &str) {
     let name = attack.name;
     let before = daemon.deliveries().len();
     let answer = attack.launch(daemon.address);
-    if attack.then != Then::HangUp {
+    if !matches!(attack.then, Then::HangUp | Then::ReadFrames) {
         let answer = answer.unwrap_or_else(|| panic!("{name}: no answer\n{}", daemon.text()));
         assert_eq!(answer.status, attack.status, "{name}: {answer:?}");
         if !answer.body.is_empty() {

@@ -100,6 +100,7 @@ async fn a_stream_reset_in_the_middle_gets_a_line_and_its_connection_goes_on() {
     assert_eq!(sender.send_request(webhook("after", b"{}")).await.unwrap().status(), 200);
     let line = daemon.wait_for_delivery(|line| line["reason"] == "body_incomplete");
     assert_eq!(line["outcome"], "refused");
+    daemon.wait_for_delivery(|line| line["delivery_id"] == "after");
     assert_eq!(daemon.deliveries().len(), 2);
 }
 

@@ -127,7 +127,7 @@ fn what_is_no_http_is_refused() {
             malformed("a NUL in the path", path(b"github\0")),
             malformed("an escape in the path", path(b"github\x1b[2J")),
             malformed("HTTP/2 as text", b"PRI * HTTP/2.0\r\nHost: t\r\n\r\n".to_vec()),
-            malformed("HTTP/2 and garbage", [PREFACE, &[0xff; 64]].concat()).then(Then::HangUp),
+            malformed("HTTP/2 and garbage", [PREFACE, &[0xff; 64]].concat()).then(Then::ReadFrames),
             malformed("half of what begins HTTP/2", PREFACE[..20].to_vec()).then(Then::HangUp),
         ],
         "",
