@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -39,7 +40,7 @@ pub struct Worker {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     out: Arc<Mutex<Vec<u8>>>,
-    readers: Vec<std::thread::JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Worker {
@@ -115,9 +116,9 @@ impl Worker {
             assert!(Instant::now() < deadline, "it doesn't end:\n{}", self.text());
             pause();
         };
-        for reader in self.readers.drain(..) {
-            reader.join().unwrap();
-        }
+        // Whatever else has its output must have ended with it.
+        let read = || self.readers.iter().all(JoinHandle::is_finished).then_some(());
+        wait_until(read, || "something else still has its output".into());
         Ended { status, log: self.log(), text: self.text(), out: self.out.lock().unwrap().clone() }
     }
 

@@ -113,8 +113,10 @@ fn a_command_that_does_not_read_its_stdin_is_none_the_worse_for_it() {
     let early = exec(dir.path(), ONE, &["head -c 10 >/dev/null; exit 0"]);
     assert_eq!(early.count("acknowledged"), 1);
     // Something in the background has the pipe's other end, and reads nothing.
-    let mut worker =
-        Worker::start(dir.path(), &["--limit", "1", "--exec", "sleep 20 <&0 >/dev/null 2>&1 & exit 0"]);
+    let handle =
+        script(dir.path(), "exec 3<&0\n(while [ -d $DIR ]; do sleep 0.1; done) >/dev/null 2>&1 &\nexit 0");
+    let args = ["--limit", "1", "--exec", "sh", handle.to_str().unwrap()];
+    let mut worker = Worker::start(dir.path(), &args);
     worker.wait_for("work ended");
     assert!(worker.status().success());
 }
@@ -147,8 +149,8 @@ fn what_takes_too_long_is_ended_with_all_that_it_started() {
     // Nobody in the group heeds SIGTERM.
     let stubborn = script(
         dir.path(),
-        "trap '' TERM\nsleep 600 & echo $! >> $DIR/pids\necho $$ >> $DIR/pids\n\
-         sh -c 'trap \"\" TERM; while :; do sleep 600; done' & echo $! >> $DIR/pids\nwait",
+        "trap '' TERM\nsleep 60 & echo $! >> $DIR/pids\necho $$ >> $DIR/pids\n\
+         sh -c 'trap \"\" TERM; while :; do sleep 60; done' & echo $! >> $DIR/pids\nwait",
     );
     let args = ["--limit", "1", "--timeout", "300ms", "--exec", "sh", stubborn.to_str().unwrap()];
     let ended = run(dir.path(), &args);
