@@ -23,7 +23,8 @@ Examples:
   sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET
   sluiced work --exec ./handle.sh
   sluiced check --config sluiced.toml
-  sluiced verify github --secret env:GITHUB_SECRET --request captured.http",
+  sluiced verify github --secret env:GITHUB_SECRET --request captured.http
+  sluiced providers stripe",
     after_help = "\
 Exit codes: 0 done, 1 failed while running, 2 usage, 78 configuration, 130/143 forced out."
 )]
@@ -73,6 +74,14 @@ A captured request is what HTTP/1.1 sends: POST /path HTTP/1.1, headers, an empt
 its head may end in LF or CRLF; the bytes of its body are judged as they are, but for a line end at their end
 that Content-Length doesn't count, and chunks are put together.")]
     Verify(VerifyFlags),
+    /// List the catalogue, or show one provider
+    #[command(before_help = "\
+Examples:
+  sluiced providers
+  sluiced providers stripe
+  sluiced providers --json | jq -r '.[] | select(.replay == \"unprotected\") | .name'
+  sluiced providers billing --config /etc/sluiced.toml")]
+    Providers(ProvidersFlags),
     /// Validate the configuration and print where each value came from
     #[command(before_help = "\
 Examples:
@@ -302,6 +311,19 @@ pub struct VerifyFlags {
     #[arg(long, env = "SLUICED_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The flags of `providers`.
+#[derive(Clone, Debug, Args)]
+pub struct ProvidersFlags {
+    /// A provider's name or alias [default: all of them]
+    pub name: Option<String>,
+    /// Configuration file with providers of one's own
+    #[arg(long, env = "SLUICED_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON: an array, or one object for one provider
     #[arg(long)]
     pub json: bool,
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::row::SettingName;
 use super::text::post;
 
 /// A condition on a request.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// A source.
@@ -26,7 +26,7 @@ pub struct Condition {
 
 /// What a value looks like. Answers that are made with the key are given for such values only as can't be an
 /// event's message too: else whoever asks for them could sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Like {
     /// At most 256 letters, digits, `-` and `_`.
@@ -36,7 +36,7 @@ pub enum Like {
 }
 
 /// A request that is no event and wants an answer of its own.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handshake {
     /// As logs call it.
@@ -68,7 +68,7 @@ pub struct Handshake {
 }
 
 /// The answer to a handshake; body and header values are templates.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Respond {
     /// The status.

@@ -4,6 +4,7 @@ mod handshake;
 mod known;
 mod row;
 mod scheme;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;

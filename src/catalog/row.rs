@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::handshake::Handshake;
 use super::scheme::Scheme;
@@ -19,7 +19,7 @@ use super::vector::Vector;
 pub type SettingName = String;
 
 /// One provider.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
     /// Lower case; the file is called so.
@@ -85,7 +85,7 @@ pub struct Row {
     #[serde(default)]
     pub handshakes: Vec<Handshake>,
     /// Requests and what must become of them. Those of the catalogue stay out of the binary.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub vectors: Vec<Vector>,
 }
 
@@ -102,7 +102,7 @@ impl Row {
 }
 
 /// How sure a row's facts are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Evidence {
     /// A vector out of the provider's own library or documentation passes.
@@ -126,7 +126,7 @@ impl Evidence {
 }
 
 /// Whether a captured request can be sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Replay {
     /// A timestamp is signed and aged, or a delivery id is signed.
@@ -146,7 +146,7 @@ impl Replay {
 }
 
 /// How much of the body the verification covers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signs {
     /// Every byte of it.
@@ -159,7 +159,7 @@ pub enum Signs {
 }
 
 /// The sender's patience.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sender {
     /// How long it waits for an answer, in the provider's words; empty when unknown.
@@ -171,7 +171,7 @@ pub struct Sender {
 }
 
 /// A declared setting.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     /// What it is.
@@ -185,7 +185,7 @@ pub struct Setting {
 }
 
 /// The answer to an accepted event.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Acknowledgement {
     /// The status.

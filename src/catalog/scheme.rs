@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
 
 use super::handshake::Condition;
 use super::text::{duration, one_or_many};
 
 /// One way to verify.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scheme {
     /// As receivers and logs call it; unique within the row.
@@ -63,7 +64,7 @@ pub struct Scheme {
 }
 
 /// The kinds of schemes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerifyBy {
     /// A message authentication code.
@@ -103,7 +104,7 @@ impl VerifyBy {
 }
 
 /// A rule of old: what an authentic event is refused for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strict {
     /// No event name.
@@ -113,7 +114,7 @@ pub enum Strict {
 }
 
 /// Where a signature is and what it looks like.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signature {
     /// Its sources; the values of all of them are candidates.
@@ -138,7 +139,7 @@ pub struct Signature {
 }
 
 /// How candidates are found in a signature's value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grammar {
     /// The value is one signature.
@@ -153,7 +154,7 @@ pub enum Grammar {
 }
 
 /// How a key is made of a secret: strip, decode, hash, add.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyRule {
     /// Prefixes of which the first that fits is taken off; a secret without one is taken whole.
@@ -168,7 +169,7 @@ pub struct KeyRule {
 }
 
 /// The signed time.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimestampRule {
     /// A source, or `signature:KEY` for a pair of the signature's own value, or `signature:` for the first
@@ -213,8 +214,17 @@ impl<'de> Deserialize<'de> for Tolerance {
     }
 }
 
+impl Serialize for Tolerance {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Within(tolerance) => serializer.collect_str(&format_args!("{}ms", tolerance.as_millis())),
+            Self::Unbounded => serializer.serialize_str("none"),
+        }
+    }
+}
+
 /// A claim of a JSON Web Token.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// Its name.

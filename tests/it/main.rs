@@ -50,6 +50,7 @@ mod odd_bytes;
 mod own_daemon;
 mod own_rows;
 mod paths;
+mod providers_command;
 mod real_input;
 mod send;
 mod smuggling;

@@ -91,6 +91,13 @@ fn so_it_does_from_flags_variables_and_commands() {
         post("billing", &[("X-Billing-Signature", &hmac_sha256_hex("0123456789abcdef", BODY))], BODY);
     let args = ["verify", "billing", "--secret", "text:0123456789abcdef", "--config", &path];
     assert_eq!(run_with(&args, &request).code, Some(0));
+    let listed = run(&["providers", "--config", &path]);
+    assert!(listed.stdout.lines().any(|line| line.starts_with("billing ")), "{listed:?}");
+    let shown = run(&["providers", "invoices", "--config", &path]);
+    assert!(
+        shown.stdout.contains(&format!("sluiced serve --config {path} --receiver billing=")),
+        "{shown:?}"
+    );
 }
 
 #[test]
