@@ -62,7 +62,7 @@ Examples:
   sluiced send stripe/eu invoice.paid --to http://127.0.0.1:8080 --secret file:stripe-eu --data invoice.json
   sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET --count 1000")]
     Send(SendFlags),
-    /// Say why a captured request is accepted or refused, offline, through the daemon's own code
+    /// Say why the daemon would accept or refuse a captured request
     #[command(before_help = "\
 Examples:
   sluiced verify github --secret env:GITHUB_SECRET < captured.http
