@@ -2,7 +2,11 @@
 
 mod handshake;
 mod known;
+#[cfg(test)]
+mod page;
 mod row;
+#[cfg(test)]
+mod schema;
 mod scheme;
 mod summary;
 #[cfg(test)]
