@@ -141,3 +141,17 @@ fn a_vector_that_fails_fails_the_check() {
         assert!(ended.stderr.contains(vector) && ended.stderr.contains(says), "{ended:?}");
     }
 }
+
+#[test]
+fn the_example_in_the_docs_works() {
+    let page = std::fs::read_to_string("docs/providers-of-your-own.md").unwrap();
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path(), example);
+    let mut command = sluiced();
+    command.args(["check", "--config", &path]).env("BILLING_EU", "a made-up key of billing");
+    let ended = run_to_end(command, b"");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.contains("its 3 vectors pass"), "{ended:?}");
+    assert!(!ended.stdout.contains("warning"), "{ended:?}");
+}
