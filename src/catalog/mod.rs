@@ -8,6 +8,8 @@ mod row;
 #[cfg(test)]
 mod schema;
 mod scheme;
+#[cfg(test)]
+mod sending;
 mod summary;
 #[cfg(test)]
 mod tests;

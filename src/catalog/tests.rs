@@ -38,7 +38,7 @@ impl File {
     }
 }
 
-fn delivery(method: Method, url: &str, headers: HeaderMap, body: Bytes) -> Delivery {
+pub(super) fn delivery(method: Method, url: &str, headers: HeaderMap, body: Bytes) -> Delivery {
     let target = url.parse::<Uri>().unwrap().path_and_query().unwrap().clone();
     let client = std::net::Ipv4Addr::LOCALHOST.into();
     let received_at = Timestamp::UNIX_EPOCH;

@@ -120,13 +120,16 @@ fn a_refusal_is_shown_and_exit_1() {
 fn what_cannot_be_sent_says_why() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = format!("--to=http://{nobody}");
-    let rows: [(&[&str], i32, &str); 6] = [
+    // Discord signs with a private key, and a receiver has the public one.
+    let discord = "--secret=text:5ac1e594aa9a782bd845e7004f181d5a83fac4c738c0f1e31581096c6df2ffff";
+    let rows: [(&[&str], i32, &str); 7] = [
         (&["github", &nobody, "--secret=text:x"], 1, "is the daemon running"),
         (&["gihtub", &nobody, "--secret=text:x"], 2, "did you mean `github`"),
         (&["github", "--to=nowhere", "--secret=text:x"], 2, "http://127.0.0.1:8080"),
         (&["github", &nobody, "--secret=env:NOT_SET_ANYWHERE"], 2, "NOT_SET_ANYWHERE"),
         (&["github", &nobody, "--secret=hunter2"], 2, "env:NAME"),
         (&["github", &nobody, "--secret=text:x", "--data=/not/there"], 2, "/not/there"),
+        (&["discord", &nobody, discord], 2, "signs with a private key"),
     ];
     for (args, code, told) in rows {
         let ran: Ended = run(&[&["send"], args].concat());
