@@ -3,11 +3,10 @@
 //! Nothing is remembered between commits, the tables are the only state; so a transaction that was
 //! undone leaves nothing to be put right, and other processes may append too.
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use uuid::Uuid;
 
 use crate::clock;
+use crate::message::{self, Stored};
 use crate::options::Partitioning;
 use crate::partition::Partition;
 
@@ -15,10 +14,8 @@ use crate::partition::Partition;
 pub(crate) trait Entry {
     /// The queue's name.
     fn queue(&self) -> &str;
-    /// The message as encoded.
-    fn message(&self) -> &Bytes;
-    /// Its id.
-    fn message_id(&self) -> Uuid;
+    /// The message.
+    fn message(&self) -> &Stored;
 }
 
 /// Appends all of them, in order.
@@ -37,7 +34,7 @@ pub(crate) fn append<E: Entry>(
                 ends.len() - 1
             }
         };
-        ends[at].push(tx, entry.message(), entry.message_id(), bounds)?;
+        ends[at].push(tx, entry.message(), bounds)?;
     }
     ends.iter().try_for_each(|end| end.save(tx))
 }
@@ -81,20 +78,19 @@ impl<'a> End<'a> {
     fn push(
         &mut self,
         tx: &Transaction<'_>,
-        message: &Bytes,
-        message_id: Uuid,
+        message: &Stored,
         bounds: &Partitioning,
     ) -> rusqlite::Result<()> {
-        let bytes = message.len() as u64;
+        let bytes = message.bytes() as u64;
         let mut partition = self.room_for(tx, bytes, bounds)?;
         self.tail += 1;
-        let crc32 = crc32fast::hash(message);
         tx.prepare_cached(&self.insert)?.execute(params![
             self.tail,
-            message_id.as_bytes().as_slice(),
+            message.message_id.as_bytes().as_slice(),
             clock::now_us(),
-            crc32,
-            message.as_ref()
+            message::crc32(&message.payload, message.headers.as_deref()),
+            message.payload.as_ref(),
+            message.headers
         ])?;
         partition.messages += 1;
         partition.bytes += bytes;
@@ -134,6 +130,7 @@ impl<'a> End<'a> {
 
 fn insert_into(partition: i64) -> String {
     format!(
-        "INSERT INTO messages_{partition} (seq, message_id, appended_us, crc32, message) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO messages_{partition} (seq, message_id, appended_us, crc32, message, headers)
+         VALUES (?, ?, ?, ?, ?, ?)"
     )
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use uuid::Uuid;
 
 use crate::append::{self, Entry};
+use crate::message::{self, BYTES, Stored};
 use crate::open_error::OpenError;
 use crate::options::Partitioning;
 use crate::partition::Place;
@@ -36,7 +37,7 @@ pub struct DeadLetter {
     pub died_ms: i64,
     /// When it was appended, in µs since 1970.
     pub appended_us: i64,
-    /// The message's length in bytes.
+    /// The message's length in bytes, headers included.
     pub bytes: u64,
 }
 
@@ -76,7 +77,8 @@ impl DeadLetters {
     /// When the store can't be read.
     pub fn list(&self, after: u64) -> Result<Vec<DeadLetter>, DeadError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "{SELECT} WHERE queues.name = ? AND dead.id > ? ORDER BY dead.id LIMIT ?"
+            "{} WHERE queues.name = ? AND dead.id > ? ORDER BY dead.id LIMIT ?",
+            select()
         ))?;
         let rows = statement.query_map(params![self.name, after, bounds::DEAD_LIST_MAX], letter)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -90,7 +92,7 @@ impl DeadLetters {
         let letter = self
             .connection
             .query_row(
-                &format!("{SELECT} WHERE queues.name = ? AND dead.id = ?"),
+                &format!("{} WHERE queues.name = ? AND dead.id = ?", select()),
                 params![self.name, id],
                 letter,
             )
@@ -101,23 +103,40 @@ impl DeadLetters {
         Ok((letter, message.into()))
     }
 
+    /// The message headers of one of them.
+    ///
+    /// # Errors
+    /// [`DeadError::NotFound`], [`DeadError::Damaged`], or when the store can't be read.
+    pub fn headers(&self, id: u64) -> Result<Vec<(String, String)>, DeadError> {
+        let json: Option<String> = self
+            .connection
+            .query_row(
+                "SELECT headers FROM dead JOIN queues USING (queue) WHERE queues.name = ? AND dead.id = ?",
+                params![self.name, id],
+                |row| row.get(0),
+            )
+            .optional()?
+            .ok_or(DeadError::NotFound(id))?;
+        message::headers(json.as_deref()).ok_or(DeadError::Damaged(id))
+    }
+
     /// Puts one back at the end of its queue, its attempts forgotten.
     ///
     /// # Errors
     /// [`DeadError::NotFound`], [`DeadError::Damaged`], or when the store can't be written.
     pub fn retry(&mut self, id: u64) -> Result<(), DeadError> {
-        let (letter, message) = self.show(id)?;
-        let crc32: u32 =
-            self.connection.query_row("SELECT crc32 FROM dead WHERE id = ?", [id], |row| row.get(0))?;
-        if crc32fast::hash(&message) != crc32 {
-            return Err(DeadError::Damaged(id));
-        }
-        let back = Back { queue: self.name.clone(), message, message_id: letter.message_id };
         let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        // Somebody else may have retried it since we looked.
-        if tx.execute("DELETE FROM dead WHERE id = ?", [id])? == 0 {
-            return Err(DeadError::NotFound(id));
-        }
+        let message = tx
+            .query_row(
+                "DELETE FROM dead WHERE id = ? AND queue = (SELECT queue FROM queues WHERE name = ?)
+                 RETURNING crc32, message, headers, message_id",
+                params![id, self.name],
+                stored,
+            )
+            .optional()?
+            .ok_or(DeadError::NotFound(id))?
+            .ok_or(DeadError::Damaged(id))?;
+        let back = Back { queue: self.name.clone(), message };
         append::append(&tx, &[back], &Partitioning::default())?;
         Ok(tx.commit()?)
     }
@@ -146,8 +165,10 @@ pub(crate) fn bury(
     let Place { number, .. } = Place::of(tx, queue, seq)?;
     tx.execute(
         &format!(
-            "INSERT INTO dead (queue, seq, message_id, attempts, reason, died_ms, appended_us, crc32, message)
-             SELECT ?, seq, message_id, ?, ?, ?, appended_us, crc32, message FROM messages_{number} WHERE seq = ?"
+            "INSERT INTO dead
+                (queue, seq, message_id, attempts, reason, died_ms, appended_us, crc32, message, headers)
+             SELECT ?, seq, message_id, ?, ?, ?, appended_us, crc32, message, headers
+             FROM messages_{number} WHERE seq = ?"
         ),
         params![queue, attempts, reason, clock::now_ms(), seq],
     )
@@ -167,15 +188,17 @@ pub(crate) fn purge_old(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(purged > 0)
 }
 
-const SELECT: &str = "SELECT dead.id, message_id, attempts, reason, died_ms, appended_us, length(message)
-    FROM dead JOIN queues USING (queue)";
+fn select() -> String {
+    format!(
+        "SELECT dead.id, message_id, attempts, reason, died_ms, appended_us, {BYTES}
+         FROM dead JOIN queues USING (queue)"
+    )
+}
 
 fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
-    let message_id: Vec<u8> = row.get(1)?;
     Ok(DeadLetter {
         id: row.get(0)?,
-        // Sixteen bytes went in.
-        message_id: Uuid::from_slice(&message_id).unwrap_or_default(),
+        message_id: id(row, 1)?,
         attempts: row.get(2)?,
         reason: row.get(3)?,
         died_ms: row.get(4)?,
@@ -184,21 +207,31 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     })
 }
 
+/// The message of a row; `None` where it isn't what was appended.
+fn stored(row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
+    let (crc32, payload, headers): (u32, Vec<u8>, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let good = message::crc32(&payload, headers.as_deref()) == crc32;
+    let message_id = id(row, 3)?;
+    Ok(good.then(|| Stored { payload: payload.into(), headers, message_id }))
+}
+
+fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    let id: Vec<u8> = row.get(column)?;
+    // Sixteen bytes went in.
+    Ok(Uuid::from_slice(&id).unwrap_or_default())
+}
+
 /// A dead letter on its way back.
 struct Back {
     queue: String,
-    message: Bytes,
-    message_id: Uuid,
+    message: Stored,
 }
 
 impl Entry for Back {
     fn queue(&self) -> &str {
         &self.queue
     }
-    fn message(&self) -> &Bytes {
+    fn message(&self) -> &Stored {
         &self.message
-    }
-    fn message_id(&self) -> Uuid {
-        self.message_id
     }
 }

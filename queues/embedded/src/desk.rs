@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use sluiced_queue::{Backlog, ConsumeError, LeasedMessage};
 use tokio::sync::{mpsc, oneshot};
@@ -188,14 +187,14 @@ impl Desk {
     /// After the commit, so that nobody waits while bodies are read: the lease keeps them.
     fn read(&mut self, queue: i64, taken: &[Taken]) -> rusqlite::Result<Vec<LeasedMessage>> {
         let mut leased = Vec::with_capacity(taken.len());
-        for (taken, body) in settle::bodies(&mut self.connection, queue, taken)? {
-            let Some(body) = body else {
+        for (taken, content) in settle::contents(&mut self.connection, queue, taken)? {
+            let Some((message, headers)) = content else {
                 self.bury_damaged(queue, taken)?;
                 continue;
             };
             leased.push(LeasedMessage {
-                message: Bytes::from(body),
-                headers: Vec::new(),
+                message,
+                headers,
                 attempt: taken.attempt,
                 tag: taken.seq.cast_unsigned(),
                 lease: taken.lease.cast_unsigned(),

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::bounds;
+use crate::message::BYTES;
 use crate::partition::Place;
 
 /// One message that was taken.
@@ -220,8 +221,7 @@ fn take_fresh(
     let mut cursor = before;
     while cursor < until && budget.messages > 0 {
         let place = Place::of(tx, queue, cursor + 1)?;
-        let sql =
-            format!("SELECT seq, length(message) FROM messages_{} WHERE seq BETWEEN ? AND ?", place.number);
+        let sql = format!("SELECT seq, {BYTES} FROM messages_{} WHERE seq BETWEEN ? AND ?", place.number);
         let mut statement = tx.prepare_cached(&sql)?;
         let mut rows = statement.query([cursor + 1, until.min(place.last)])?;
         let begin = cursor;
@@ -243,10 +243,10 @@ fn take_fresh(
     Ok(())
 }
 
-/// Bytes of a message; the body isn't read for it.
+/// Bytes of a message.
 fn length(tx: &Transaction<'_>, queue: i64, seq: i64) -> rusqlite::Result<u64> {
     let Place { number, .. } = Place::of(tx, queue, seq)?;
-    tx.prepare_cached(&format!("SELECT length(message) FROM messages_{number} WHERE seq = ?"))?
+    tx.prepare_cached(&format!("SELECT {BYTES} FROM messages_{number} WHERE seq = ?"))?
         .query_row([seq], |row| row.get(0))
 }
 

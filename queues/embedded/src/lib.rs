@@ -9,7 +9,8 @@
 //! * [`consumer`]: [`EmbeddedConsumer`], a worker's side. `desk`: its thread. `lease`, `settle`: what
 //!   its transactions do.
 //! * [`dead`]: [`DeadLetters`], what workers gave up on. [`dead_store`]: the same, as the contract has it.
-//! * `schema`, `partition`: the tables, and where bodies lie.
+//! * [`message`]: a message on its way in and out. `schema`, `partition`: the tables, and where bodies lie.
+//!   `migration`: how an older store comes to have these tables.
 //! * [`open_error`], `store`, `connection`, `lock`, `check`: how a directory becomes an open store,
 //!   and why it may not.
 //! * [`filesystem`], `space`, `fault`, `state`: what the disk is, how full, and what its errors mean.
@@ -21,6 +22,7 @@ pub mod consumer;
 pub mod dead;
 pub mod dead_store;
 pub mod filesystem;
+pub mod message;
 pub mod open_error;
 pub mod options;
 pub mod queue;
@@ -35,6 +37,7 @@ mod fault;
 mod lease;
 mod lock;
 mod maintenance;
+mod migration;
 mod partition;
 mod schema;
 mod settle;
@@ -49,6 +52,7 @@ pub use dead::{DeadError, DeadLetter, DeadLetters};
 pub use dead_store::EmbeddedDeadLetters;
 pub use depth::{Depth, DepthError};
 pub use filesystem::{Durability, durability};
+pub use message::NewMessage;
 pub use open_error::OpenError;
 pub use options::{Options, Partitioning};
 pub use queue::EmbeddedQueue;

@@ -4,8 +4,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::clock;
 use crate::options::Partitioning;
+use crate::{clock, schema};
 
 /// A partition's number and how full it is.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +38,7 @@ impl Partition {
             [queue, first],
             |row| row.get(0),
         )?;
-        tx.execute_batch(&format!(
-            "CREATE TABLE messages_{number} (
-                seq INTEGER PRIMARY KEY,
-                message_id BLOB NOT NULL,
-                appended_us INTEGER NOT NULL,
-                crc32 INTEGER NOT NULL,
-                message BLOB NOT NULL
-            ) STRICT"
-        ))?;
+        tx.execute_batch(&schema::messages_table(number))?;
         Ok(Self { number, messages: 0, bytes: 0, done: 0 })
     }
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::Connection;
-use sluiced_queue::{EnqueueError, Health, Receipt, WebHookQueueContext, WebHookQueueHandler};
+use sluiced_queue::{EnqueueError, Format, Health, Receipt, WebHookQueueContext, WebHookQueueHandler};
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::connection::{self, Role};
 use crate::depth::{self, Depth, DepthError};
 use crate::maintenance::{Maintenance, Stop};
+use crate::message::{NewMessage, Stored};
 use crate::open_error::OpenError;
 use crate::options::Options;
 use crate::state::{Counts, State, lock};
@@ -93,14 +94,23 @@ impl EmbeddedQueue {
         Self { name: queue_name.into(), inner: self.inner.clone() }
     }
 
-    /// Makes an encoded message durable: after `Ok` it is on the disk, synced.
+    /// Makes an encoded message without headers durable: see [`Self::add`].
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub async fn append(&self, message: Bytes, message_id: Uuid) -> Result<Receipt, EnqueueError> {
+        self.add(NewMessage::new(message, message_id)).await
+    }
+
+    /// Makes a message durable: after `Ok` it is on the disk, synced.
     ///
     /// # Errors
     /// The message may or may not be in the queue after an error.
-    pub async fn append(&self, message: Bytes, message_id: Uuid) -> Result<Receipt, EnqueueError> {
-        self.inner.admit(&message)?;
+    pub async fn add(&self, message: NewMessage) -> Result<Receipt, EnqueueError> {
+        let message = Stored::from(message);
+        self.inner.admit(message.bytes())?;
         let deadline = self.inner.append_deadline;
-        let handed_over = self.hand_over(message, message_id);
+        let handed_over = self.hand_over(message);
         tokio::time::timeout(deadline, handed_over)
             .await
             .unwrap_or_else(|_| Err(EnqueueError::TimedOut { deadline_ms: ms(deadline) }))
@@ -156,15 +166,15 @@ impl EmbeddedQueue {
         }
     }
 
-    async fn hand_over(&self, message: Bytes, message_id: Uuid) -> Result<Receipt, EnqueueError> {
+    async fn hand_over(&self, message: Stored) -> Result<Receipt, EnqueueError> {
         let gone = |_| EnqueueError::Unavailable("the store is closed".into());
         let charge =
-            self.inner.room.clone().acquire_many_owned(charge_kib(message.len())).await.map_err(|_| {
+            self.inner.room.clone().acquire_many_owned(charge_kib(message.bytes())).await.map_err(|_| {
                 // The semaphore is never closed.
                 EnqueueError::Unavailable("the store is closed".into())
             })?;
         let (reply, answer) = oneshot::channel();
-        let append = Append { queue: self.name.clone(), message, message_id, reply, charge };
+        let append = Append { queue: self.name.clone(), message, reply, charge };
         self.inner.inbox.try_send(Command::Append(append)).map_err(|error| {
             // Full can't be: the charges bound the number. Disconnected: the writer has ended.
             EnqueueError::Unavailable(format!("the writer takes nothing: {error}"))
@@ -201,7 +211,7 @@ async fn join(end: impl FnOnce() -> thread::Result<()> + Send + 'static) {
 #[async_trait]
 impl WebHookQueueHandler for EmbeddedQueue {
     async fn enqueue(&self, context: &WebHookQueueContext) -> Result<Receipt, EnqueueError> {
-        self.append(context.encode(), context.message_id).await
+        self.add(NewMessage::of(context, Format::Context)).await
     }
 
     fn message_bytes_max(&self) -> usize {
@@ -231,15 +241,15 @@ const KIB: usize = 1 << 10;
 
 impl Inner {
     /// What can be said no to at once.
-    fn admit(&self, message: &Bytes) -> Result<(), EnqueueError> {
+    fn admit(&self, bytes: usize) -> Result<(), EnqueueError> {
         if let Some(why) = self.state.failed() {
             return Err(EnqueueError::Unavailable(why));
         }
         if self.state.is_closing() {
             return Err(EnqueueError::Unavailable("the store is closed".into()));
         }
-        if message.len() > self.message_bytes_max {
-            return Err(EnqueueError::TooLarge { bytes: message.len(), bytes_max: self.message_bytes_max });
+        if bytes > self.message_bytes_max {
+            return Err(EnqueueError::TooLarge { bytes, bytes_max: self.message_bytes_max });
         }
         Ok(())
     }

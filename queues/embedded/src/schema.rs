@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::open_error::OpenError;
 
 /// The newest schema version that this build knows: `PRAGMA user_version`.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// `PRAGMA application_id`: "slui". Tells our file from another program's.
 pub(crate) const APPLICATION_ID: u32 = 0x736c_7569;
@@ -15,10 +15,7 @@ pub(crate) const APPLICATION_ID: u32 = 0x736c_7569;
 /// Pages of 8 KiB: a few messages fit in one, and the log has half as many frames as with 4 KiB.
 pub(crate) const PAGE_BYTES: u32 = 8192;
 
-/// What each version adds: step `n` lifts a store of version `n + 1` to `n + 2`.
-const STEPS: [&str; VERSION as usize - 1] = [];
-
-/// Version 1.
+/// Version 2. How a store of an older one comes to be the same stands in [`crate::migration`].
 ///
 /// A message is in exactly one of four states, told by its sequence number alone:
 /// * fresh: above its queue's `cursor`, and not above its `tail`;
@@ -88,7 +85,8 @@ const TABLES: &str = "
         died_ms INTEGER NOT NULL,
         appended_us INTEGER NOT NULL,
         crc32 INTEGER NOT NULL,
-        message BLOB NOT NULL
+        message BLOB NOT NULL,
+        headers TEXT
     ) STRICT;
     CREATE INDEX dead_by_time ON dead (died_ms);
 
@@ -135,15 +133,17 @@ pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, OpenE
     }
 }
 
-/// Lifts an older store to the version of this build, all steps in one transaction.
-pub(crate) fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
-    if found == VERSION {
-        return Ok(());
-    }
-    let tx = Transaction::new(connection, TransactionBehavior::Immediate)?;
-    for step in STEPS.iter().skip(found as usize - 1) {
-        tx.execute_batch(step)?;
-    }
-    tx.pragma_update(None, "user_version", VERSION)?;
-    tx.commit()
+/// The table of a partition. `headers` are message headers as JSON, null where there are none; `crc32` covers
+/// message and headers.
+pub(crate) fn messages_table(partition: i64) -> String {
+    format!(
+        "CREATE TABLE messages_{partition} (
+            seq INTEGER PRIMARY KEY,
+            message_id BLOB NOT NULL,
+            appended_us INTEGER NOT NULL,
+            crc32 INTEGER NOT NULL,
+            message BLOB NOT NULL,
+            headers TEXT
+        ) STRICT"
+    )
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction};
+use bytes::Bytes;
+use rusqlite::{Connection, Row, Transaction};
 use sluiced_queue::Backlog;
 
 use crate::lease::{self, Range, Taken};
+use crate::message::{self, BYTES};
 use crate::partition::{self, Place};
 use crate::{clock, dead};
 
@@ -122,25 +124,36 @@ fn settle(
     }
 }
 
-/// Reads what was taken. No bytes for a message whose bytes aren't what was appended.
-pub(crate) fn bodies(
+/// A message as workers get it: payload and headers.
+pub(crate) type Content = (Bytes, Vec<(String, String)>);
+
+/// Reads what was taken. No content for a message that isn't what was appended.
+pub(crate) fn contents(
     connection: &mut Connection,
     queue: i64,
     taken: &[Taken],
-) -> rusqlite::Result<Vec<(Taken, Option<Vec<u8>>)>> {
+) -> rusqlite::Result<Vec<(Taken, Option<Content>)>> {
     // One transaction: a message may be moved between the look where it lies and the look there.
     let tx = connection.transaction()?;
-    let mut bodies = Vec::with_capacity(taken.len());
+    let mut contents = Vec::with_capacity(taken.len());
     let mut place = None;
     for &message in taken {
         let here = Place::or_of(place, &tx, queue, message.seq)?;
         place = Some(here);
-        let (crc32, body): (u32, Vec<u8>) = tx
-            .prepare_cached(&format!("SELECT crc32, message FROM messages_{} WHERE seq = ?", here.number))?
-            .query_row([message.seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        bodies.push((message, (crc32fast::hash(&body) == crc32).then_some(body)));
+        let sql = format!("SELECT crc32, message, headers FROM messages_{} WHERE seq = ?", here.number);
+        let content = tx.prepare_cached(&sql)?.query_row([message.seq], content)?;
+        contents.push((message, content));
     }
-    Ok(bodies)
+    Ok(contents)
+}
+
+/// Payload and headers out of a row of checksum, message and headers; `None` where they don't match.
+pub(crate) fn content(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    let (crc32, payload, json): (u32, Vec<u8>, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    if message::crc32(&payload, json.as_deref()) != crc32 {
+        return Ok(None);
+    }
+    Ok(message::headers(json.as_deref()).map(|headers| (payload.into(), headers)))
 }
 
 /// What is in the queue, expired leases and delays counted as what they have become.
@@ -168,7 +181,7 @@ fn done(tx: &Transaction<'_>, queue: i64, first: i64, last: i64) -> rusqlite::Re
         let here = (next, last.min(place.last));
         let (messages, bytes): (u64, u64) = tx
             .prepare_cached(&format!(
-                "SELECT count(*), coalesce(sum(length(message)), 0) FROM messages_{} WHERE seq BETWEEN ? AND ?",
+                "SELECT count(*), coalesce(sum{BYTES}, 0) FROM messages_{} WHERE seq BETWEEN ? AND ?",
                 place.number
             ))?
             .query_row(<[i64; 2]>::from(here), |row| Ok((row.get(0)?, row.get(1)?)))?;

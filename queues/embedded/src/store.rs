@@ -11,7 +11,7 @@ use rustix::fs::Access;
 use crate::connection::{self, Role};
 use crate::lock::ServeLock;
 use crate::open_error::OpenError;
-use crate::{check, filesystem, schema};
+use crate::{check, filesystem, migration, schema};
 
 /// Where things lie.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ pub(crate) fn open_to_serve(layout: &Layout) -> Result<(ServeLock, Connection, I
     check::contents(&connection, layout)?;
     let sqlite = |error| OpenError::sqlite(&layout.db, &error);
     write_ahead(&connection).map_err(sqlite)?;
-    schema::migrate(&mut connection, found).map_err(sqlite)?;
+    migration::migrate(&mut connection, found).map_err(sqlite)?;
     // The log may have been made by a worker that never synced the directory: then our commits would
     // be synced into a file that a power cut leaves without a name. From here on it keeps its name,
     // for only the last connection to close removes it.

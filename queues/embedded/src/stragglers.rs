@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use crate::message::BYTES;
 use crate::partition::{self, Partition};
 use crate::{bounds, clock};
 
@@ -85,7 +86,7 @@ fn left_in(tx: &Transaction<'_>, old: &Old) -> rusqlite::Result<Vec<i64>> {
 /// Copies bodies; answers how many bytes.
 fn copy(tx: &Transaction<'_>, old: &Old, to: i64, seqs: &[i64]) -> rusqlite::Result<u64> {
     let mut insert = tx.prepare_cached(&format!(
-        "INSERT INTO messages_{to} SELECT * FROM messages_{} WHERE seq = ? RETURNING length(message)",
+        "INSERT INTO messages_{to} SELECT * FROM messages_{} WHERE seq = ? RETURNING {BYTES}",
         old.number
     ))?;
     let mut note =

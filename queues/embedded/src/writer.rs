@@ -4,15 +4,14 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-use bytes::Bytes;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use sluiced_queue::{Durable, EnqueueError, Receipt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use uuid::Uuid;
 
 use crate::append::{self, Entry};
 use crate::fault::Fault;
 use crate::lock::ServeLock;
+use crate::message::Stored;
 use crate::options::{Options, Partitioning};
 use crate::space::Space;
 use crate::state::State;
@@ -31,8 +30,7 @@ pub(crate) enum Command {
 /// gave up comes again, and at least once is what is promised.
 pub(crate) struct Append {
     pub(crate) queue: Arc<str>,
-    pub(crate) message: Bytes,
-    pub(crate) message_id: Uuid,
+    pub(crate) message: Stored,
     pub(crate) reply: oneshot::Sender<Result<Receipt, EnqueueError>>,
     /// Its share of the memory for waiting messages, given back when this is dropped.
     pub(crate) charge: OwnedSemaphorePermit,
@@ -42,11 +40,8 @@ impl Entry for Append {
     fn queue(&self) -> &str {
         &self.queue
     }
-    fn message(&self) -> &Bytes {
+    fn message(&self) -> &Stored {
         &self.message
-    }
-    fn message_id(&self) -> Uuid {
-        self.message_id
     }
 }
 
@@ -107,13 +102,13 @@ impl Writer {
 
     /// Commits the first and what is queued behind it. A `Close` among them ends the batch.
     fn take_batch(&mut self, first: Append) -> Option<oneshot::Sender<()>> {
-        let mut bytes = first.message.len();
+        let mut bytes = first.message.bytes();
         let mut batch = vec![first];
         let mut closed = None;
         while batch.len() < bounds::BATCH_MESSAGES_MAX && bytes < bounds::BATCH_BYTES_MAX {
             match self.inbox.try_recv() {
                 Ok(Command::Append(next)) => {
-                    bytes += next.message.len();
+                    bytes += next.message.bytes();
                     batch.push(next);
                 }
                 Ok(Command::Close(done)) => {

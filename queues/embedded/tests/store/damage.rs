@@ -163,8 +163,8 @@ async fn tables_that_contradict_each_other() {
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let dir = store().await;
-    sql_do(dir.path(), "PRAGMA user_version = 2");
-    assert!(matches!(refusal(dir.path()), OpenError::NewerSchema { found: 2, known: 1, .. }));
+    sql_do(dir.path(), "PRAGMA user_version = 3");
+    assert!(matches!(refusal(dir.path()), OpenError::NewerSchema { found: 3, known: 2, .. }));
     let worker = EmbeddedConsumer::open(dir.path(), "webhooks").unwrap_err();
     assert!(matches!(worker, OpenError::NewerSchema { .. }), "{worker}");
 }
