@@ -1,16 +1,16 @@
 //! Measures the store on this machine: appends that wait for durability, with and without workers.
 //!
-//!     cargo run --release -p sluiced-embedded --example measure -- DIR [APPENDERS] [SECONDS] [WORKERS] [BYTES] [RATE]
+//!     cargo run --release -p sluiced-embedded --example measure -- DIR [APPENDERS] [SECONDS] [WORKERS] [BYTES] [RATE] [DEDUPE]
 //!
-//! RATE is appends a second in all; 0: as many as go. Workers run in this process, each on a connection of its own, as they would in theirs.
+//! RATE is appends a second in all; 0: as many as go. DEDUPE 1: each claims its id. Workers run in this
+//! process, each on a connection of its own, as they would in theirs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use sluiced_embedded::{EmbeddedConsumer, EmbeddedQueue, OpenError, Options};
+use sluiced_embedded::{EmbeddedConsumer, EmbeddedQueue, NewMessage, OpenError, Options};
 use sluiced_queue::WebHookQueueConsumer;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -22,6 +22,7 @@ struct Plan {
     workers: usize,
     bytes: usize,
     rate: usize,
+    dedupe: bool,
 }
 
 #[tokio::main]
@@ -41,7 +42,11 @@ async fn main() -> Result<(), OpenError> {
     for n in 0..plan.appenders {
         // Not all at once.
         let pace = pace.map(|pace| (began + pace.mul_f64(n as f64 / plan.appenders as f64), pace));
-        appenders.spawn(append(queue.clone(), Bytes::from(vec![b'x'; plan.bytes]), began + plan.span, pace));
+        let message = NewMessage {
+            dedupe_for: plan.dedupe.then_some(Duration::from_secs(24 * 3600)),
+            ..NewMessage::new(vec![b'x'; plan.bytes], Uuid::nil())
+        };
+        appenders.spawn(append(queue.clone(), message, began + plan.span, pace));
     }
     let mut waits: Vec<u64> = appenders.join_all().await.into_iter().flatten().collect();
     let seconds = began.elapsed().as_secs_f64();
@@ -65,13 +70,14 @@ fn plan() -> Plan {
         workers: number(0),
         bytes: number(1024),
         rate: number(0),
+        dedupe: number(0) > 0,
     }
 }
 
 /// How long each append took, in µs.
 async fn append(
     queue: EmbeddedQueue,
-    message: Bytes,
+    message: NewMessage,
     until: Instant,
     pace: Option<(Instant, Duration)>,
 ) -> Vec<u64> {
@@ -82,7 +88,9 @@ async fn append(
             ticks.tick().await;
         }
         let began = Instant::now();
-        match queue.append(message.clone(), Uuid::now_v7()).await {
+        // In no order, as hashes are: the last bytes come first.
+        let message_id = Uuid::from_u128(Uuid::now_v7().as_u128().reverse_bits());
+        match queue.add(NewMessage { message_id, ..message.clone() }).await {
             Ok(_) => waits.push(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)),
             Err(error) => eprintln!("{error}"),
         }

@@ -3,8 +3,11 @@
 //! Nothing is remembered between commits, the tables are the only state; so a transaction that was
 //! undone leaves nothing to be put right, and other processes may append too.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use crate::claims::{self, Claim};
 use crate::clock;
 use crate::message::{self, Stored};
 use crate::options::Partitioning;
@@ -16,14 +19,30 @@ pub(crate) trait Entry {
     fn queue(&self) -> &str;
     /// The message.
     fn message(&self) -> &Stored;
+    /// For how long its id is claimed, and left out if it is claimed already.
+    fn dedupe_for(&self) -> Option<Duration> {
+        None
+    }
 }
 
-/// Appends all of them, in order.
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// It was added.
+    Yes,
+    /// One with its id was there already.
+    Duplicate,
+}
+
+/// Appends all of them, in order; says of each what became of it. Of one id that is claimed twice here the
+/// second is the duplicate.
 pub(crate) fn append<E: Entry>(
     tx: &Transaction<'_>,
     entries: &[E],
     bounds: &Partitioning,
-) -> rusqlite::Result<()> {
+    claims_max: u64,
+) -> rusqlite::Result<Vec<Appended>> {
+    let mut appended = Vec::with_capacity(entries.len());
     // One end for each queue that occurs: nearly always one.
     let mut ends: Vec<End<'_>> = Vec::new();
     for entry in entries {
@@ -34,9 +53,14 @@ pub(crate) fn append<E: Entry>(
                 ends.len() - 1
             }
         };
-        ends[at].push(tx, entry.message(), bounds)?;
+        appended.push(ends[at].push(tx, entry, bounds)?);
     }
-    ends.iter().try_for_each(|end| end.save(tx))
+    ends.iter().try_for_each(|end| end.save(tx))?;
+    let claims = ends.iter().map(|end| end.claims).sum();
+    if claims > 0 {
+        claims::keep_to(tx, claims_max, claims)?;
+    }
+    Ok(appended)
 }
 
 /// The number of a queue, if it has ever been appended to.
@@ -52,6 +76,8 @@ struct End<'a> {
     name: &'a str,
     queue: i64,
     tail: i64,
+    /// Added by this commit.
+    claims: u64,
     partition: Option<Partition>,
     insert: String,
 }
@@ -72,15 +98,27 @@ impl<'a> End<'a> {
         };
         let partition = Partition::current(tx, queue)?;
         let insert = partition.map(|partition| insert_into(partition.number)).unwrap_or_default();
-        Ok(Self { name, queue, tail, partition, insert })
+        Ok(Self { name, queue, tail, claims: 0, partition, insert })
     }
 
     fn push(
         &mut self,
         tx: &Transaction<'_>,
-        message: &Stored,
+        entry: &impl Entry,
         bounds: &Partitioning,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Appended> {
+        if let Some(window) = entry.dedupe_for() {
+            match claims::claim(tx, self.queue, entry.message().message_id, window)? {
+                Claim::Taken => return Ok(Appended::Duplicate),
+                Claim::Renewed => {}
+                Claim::New => self.claims += 1,
+            }
+        }
+        self.add(tx, entry.message(), bounds)?;
+        Ok(Appended::Yes)
+    }
+
+    fn add(&mut self, tx: &Transaction<'_>, message: &Stored, bounds: &Partitioning) -> rusqlite::Result<()> {
         let bytes = message.bytes() as u64;
         let mut partition = self.room_for(tx, bytes, bounds)?;
         self.tail += 1;
@@ -122,8 +160,8 @@ impl<'a> End<'a> {
         if let Some(partition) = self.partition {
             partition.save(tx, self.tail)?;
         }
-        tx.prepare_cached("UPDATE queues SET tail = ? WHERE queue = ?")?
-            .execute([self.tail, self.queue])
+        tx.prepare_cached("UPDATE queues SET tail = ?, claims = claims + ? WHERE queue = ?")?
+            .execute(params![self.tail, self.claims, self.queue])
             .map(|_| ())
     }
 }

@@ -82,6 +82,24 @@ pub const SWEEP_ROUNDS: u64 = 10;
 /// How often old dead letters are looked for: every so many rounds.
 pub const PURGE_ROUNDS: u64 = 600;
 
+/// Claims of message ids in one store: twelve a second for a day. Past it the oldest are given up, so that
+/// what comes back later than that is queued once more; nothing is ever left out for want of room.
+pub const CLAIMS_MAX: u64 = 1 << 20;
+
+/// What a claim takes on disk: 65 bytes were measured, its place in the index by time included; ids are
+/// hashes and come in no order, so pages may be emptier than that.
+pub const CLAIM_BYTES: u64 = 128;
+
+/// In a small store claims may take one part in so many of the store's bound, and no more: messages come first.
+pub const CLAIM_SHARE: u64 = 8;
+
+/// Claims deleted in one transaction besides as many as it adds. Appends wait meanwhile, and each lies in
+/// another page: among a million of them, 70 µs each on a busy machine.
+pub const CLAIMS_PER_STEP: u64 = 256;
+
+/// The longest that a claim may be held. Longer than any sender retries; sums stay far from overflow.
+pub const CLAIM_AGE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Dead letters are kept this long.
 pub const DEAD_LETTER_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
 

@@ -137,7 +137,8 @@ impl DeadLetters {
             .ok_or(DeadError::NotFound(id))?
             .ok_or(DeadError::Damaged(id))?;
         let back = Back { queue: self.name.clone(), message };
-        append::append(&tx, &[back], &Partitioning::default())?;
+        // Claims neither hold it up nor are made: whoever retries it means it.
+        append::append(&tx, &[back], &Partitioning::default(), u64::MAX)?;
         Ok(tx.commit()?)
     }
 

@@ -4,7 +4,7 @@
 //! * [`bounds`]: every limit, with its reason.
 //! * [`options`]: what the daemon may choose.
 //! * [`queue`]: [`EmbeddedQueue`], the daemon's side: append, health, depth, close.
-//! * `writer`: the one thread that appends; group commit. `append`: what one commit does.
+//! * `writer`: the one thread that appends; group commit. `append`, `claims`: what one commit does.
 //! * `maintenance`: the other thread: checkpoints, finished partitions, old dead letters, free pages.
 //! * [`consumer`]: [`EmbeddedConsumer`], a worker's side. `desk`: its thread. `lease`, `settle`: what
 //!   its transactions do.
@@ -29,6 +29,7 @@ pub mod queue;
 
 mod append;
 mod check;
+mod claims;
 mod clock;
 mod connection;
 mod depth;

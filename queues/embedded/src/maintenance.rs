@@ -1,5 +1,5 @@
-//! The other thread of the daemon's side: copies the log into the database, drops what is done with,
-//! gives space back, and finds out when there is space again.
+//! The other thread of the daemon's side: copies the log into the database, drops what is done with and
+//! what has ended, gives space back, and finds out when there is space again.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, mpsc};
@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::space::Space;
 use crate::state::State;
 use crate::store::Layout;
-use crate::{bounds, connection, dead, partition, schema, stragglers};
+use crate::{bounds, claims, connection, dead, partition, schema, stragglers};
 
 /// Ends the thread when dropped.
 pub(crate) type Stop = mpsc::SyncSender<()>;
@@ -74,6 +74,7 @@ impl Maintenance {
         self.checkpoint()?;
         self.find_space()?;
         let mut wrote = self.give_back()?;
+        wrote |= claims::forget_ended(&mut self.connection)?;
         if self.rounds.is_multiple_of(bounds::SWEEP_ROUNDS) {
             wrote |= partition::drop_all_finished(&mut self.connection)?;
             wrote |= stragglers::gather(&mut self.connection, self.straggler_age)?;

@@ -1,5 +1,7 @@
 //! A message on its way into the store and out of it, and the checksum that tells whether it is the same.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sluiced_queue::{Encoded, Format, WebHookQueueContext};
 use uuid::Uuid;
@@ -13,19 +15,22 @@ pub struct NewMessage {
     pub headers: Vec<(String, String)>,
     /// Its id.
     pub message_id: Uuid,
+    /// The message is left out if one of this id and queue was appended with a window that hasn't ended;
+    /// otherwise the id is claimed for so long. `None`: neither looks nor claims.
+    pub dedupe_for: Option<Duration>,
 }
 
 impl NewMessage {
-    /// A message without headers.
+    /// A message without headers, which is never left out.
     pub fn new(payload: impl Into<Bytes>, message_id: Uuid) -> Self {
-        Self { payload: payload.into(), headers: Vec::new(), message_id }
+        Self { payload: payload.into(), headers: Vec::new(), message_id, dedupe_for: None }
     }
 
     /// A webhook in a form.
     pub fn of(context: &WebHookQueueContext, format: Format) -> Self {
         // Nothing keeps the content type: the form tells it, and in a raw message the headers do.
         let Encoded { payload, headers, content_type: _ } = context.encode_as(format);
-        Self { payload, headers, message_id: context.message_id }
+        Self { payload, headers, message_id: context.message_id, dedupe_for: context.dedupe_for }
     }
 }
 
@@ -46,7 +51,7 @@ impl Stored {
 }
 
 impl From<NewMessage> for Stored {
-    fn from(NewMessage { payload, headers, message_id }: NewMessage) -> Self {
+    fn from(NewMessage { payload, headers, message_id, dedupe_for: _ }: NewMessage) -> Self {
         // Strings always have a JSON text.
         let headers = (!headers.is_empty()).then(|| serde_json::to_string(&headers).unwrap_or_default());
         Self { payload, headers, message_id }

@@ -26,7 +26,7 @@ pub(crate) fn migrate(connection: &mut Connection, found: u32) -> rusqlite::Resu
     Ok(())
 }
 
-/// Message headers. Adding a column rewrites no row, however many there are.
+/// Message headers, and claims. Adding a column rewrites no row, however many there are.
 fn to_2(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let partitions: Vec<i64> = tx
         .prepare("SELECT partition FROM partitions")?
@@ -35,5 +35,10 @@ fn to_2(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     for partition in partitions {
         tx.execute_batch(&format!("ALTER TABLE messages_{partition} ADD COLUMN headers TEXT"))?;
     }
-    tx.execute_batch("ALTER TABLE dead ADD COLUMN headers TEXT")
+    tx.execute_batch(&format!(
+        "ALTER TABLE dead ADD COLUMN headers TEXT;
+         ALTER TABLE queues ADD COLUMN claims INTEGER NOT NULL DEFAULT 0;
+         {}",
+        schema::CLAIMS
+    ))
 }

@@ -102,15 +102,16 @@ impl EmbeddedQueue {
         self.add(NewMessage::new(message, message_id)).await
     }
 
-    /// Makes a message durable: after `Ok` it is on the disk, synced.
+    /// Makes a message durable: after `Ok` it is on the disk, synced; or the one whose duplicate it is.
     ///
     /// # Errors
     /// The message may or may not be in the queue after an error.
     pub async fn add(&self, message: NewMessage) -> Result<Receipt, EnqueueError> {
+        let dedupe_for = message.dedupe_for;
         let message = Stored::from(message);
         self.inner.admit(message.bytes())?;
         let deadline = self.inner.append_deadline;
-        let handed_over = self.hand_over(message);
+        let handed_over = self.hand_over(message, dedupe_for);
         tokio::time::timeout(deadline, handed_over)
             .await
             .unwrap_or_else(|_| Err(EnqueueError::TimedOut { deadline_ms: ms(deadline) }))
@@ -166,7 +167,11 @@ impl EmbeddedQueue {
         }
     }
 
-    async fn hand_over(&self, message: Stored) -> Result<Receipt, EnqueueError> {
+    async fn hand_over(
+        &self,
+        message: Stored,
+        dedupe_for: Option<Duration>,
+    ) -> Result<Receipt, EnqueueError> {
         let gone = |_| EnqueueError::Unavailable("the store is closed".into());
         let charge =
             self.inner.room.clone().acquire_many_owned(charge_kib(message.bytes())).await.map_err(|_| {
@@ -174,7 +179,7 @@ impl EmbeddedQueue {
                 EnqueueError::Unavailable("the store is closed".into())
             })?;
         let (reply, answer) = oneshot::channel();
-        let append = Append { queue: self.name.clone(), message, reply, charge };
+        let append = Append { queue: self.name.clone(), message, dedupe_for, reply, charge };
         self.inner.inbox.try_send(Command::Append(append)).map_err(|error| {
             // Full can't be: the charges bound the number. Disconnected: the writer has ended.
             EnqueueError::Unavailable(format!("the writer takes nothing: {error}"))

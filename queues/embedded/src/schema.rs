@@ -31,7 +31,8 @@ const TABLES: &str = "
         name TEXT NOT NULL UNIQUE,
         tail INTEGER NOT NULL DEFAULT 0,      -- the last sequence number given
         cursor INTEGER NOT NULL DEFAULT 0,    -- the last one that was ever leased
-        lease INTEGER NOT NULL DEFAULT 0      -- the last lease number given
+        lease INTEGER NOT NULL DEFAULT 0,     -- the last lease number given
+        claims INTEGER NOT NULL DEFAULT 0     -- how many there are of this queue
     ) STRICT;
 
     CREATE TABLE partitions (
@@ -94,6 +95,18 @@ const TABLES: &str = "
     INSERT INTO probe VALUES (1, 0);
 ";
 
+/// Message ids that are taken; see [`crate::claims`]. Its key is the id, for which every append that asks for
+/// it looks; the index is for those that end first.
+pub(crate) const CLAIMS: &str = "
+    CREATE TABLE claims (
+        queue INTEGER NOT NULL,
+        message_id BLOB NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        PRIMARY KEY (queue, message_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX claims_by_expiry ON claims (expires_ms);
+";
+
 /// Lays out an empty database.
 pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     // The first two only take effect before the first table exists.
@@ -103,6 +116,7 @@ pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA synchronous = FULL;
          BEGIN;
          {TABLES}
+         {CLAIMS}
          PRAGMA application_id = {APPLICATION_ID};
          PRAGMA user_version = {VERSION};
          COMMIT;

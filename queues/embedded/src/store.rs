@@ -75,6 +75,9 @@ pub(crate) fn open_to_serve(layout: &Layout) -> Result<(ServeLock, Connection, I
     let sqlite = |error| OpenError::sqlite(&layout.db, &error);
     write_ahead(&connection).map_err(sqlite)?;
     migration::migrate(&mut connection, found).map_err(sqlite)?;
+    // What a daemon that was killed committed may be in the log and not yet on the disk. A message of ours
+    // may be left out as its duplicate, and then nothing is written that would sync it.
+    File::open(&layout.wal).and_then(|log| log.sync_all()).map_err(|e| OpenError::io(&layout.wal, e))?;
     // The log may have been made by a worker that never synced the directory: then our commits would
     // be synced into a file that a power cut leaves without a name. From here on it keeps its name,
     // for only the last connection to close removes it.

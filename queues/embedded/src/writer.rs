@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use sluiced_queue::{Durable, EnqueueError, Receipt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::append::{self, Entry};
+use crate::append::{self, Appended, Entry};
 use crate::fault::Fault;
 use crate::lock::ServeLock;
 use crate::message::Stored;
@@ -16,7 +17,7 @@ use crate::options::{Options, Partitioning};
 use crate::space::Space;
 use crate::state::State;
 use crate::store::{Identity, Layout};
-use crate::{bounds, clock, connection};
+use crate::{bounds, claims, clock, connection};
 
 /// What the writer is asked.
 pub(crate) enum Command {
@@ -31,6 +32,7 @@ pub(crate) enum Command {
 pub(crate) struct Append {
     pub(crate) queue: Arc<str>,
     pub(crate) message: Stored,
+    pub(crate) dedupe_for: Option<Duration>,
     pub(crate) reply: oneshot::Sender<Result<Receipt, EnqueueError>>,
     /// Its share of the memory for waiting messages, given back when this is dropped.
     pub(crate) charge: OwnedSemaphorePermit,
@@ -43,6 +45,9 @@ impl Entry for Append {
     fn message(&self) -> &Stored {
         &self.message
     }
+    fn dedupe_for(&self) -> Option<Duration> {
+        self.dedupe_for
+    }
 }
 
 /// The thread's own.
@@ -53,6 +58,7 @@ pub(crate) struct Writer {
     identity: Identity,
     space: Space,
     partitioning: Partitioning,
+    claims_max: u64,
     durable: Durable,
     /// Held as long as this thread can write.
     _lock: Arc<ServeLock>,
@@ -74,6 +80,7 @@ impl Writer {
             identity,
             space: Space::new(layout, options),
             partitioning: options.partitioning,
+            claims_max: claims::max(options.bytes_max),
             durable: options.durable,
             _lock: lock,
         }
@@ -119,31 +126,32 @@ impl Writer {
             }
         }
         let verdict = self.commit(&batch, bytes as u64);
-        self.answer(batch, &verdict);
+        self.answer(batch, verdict);
         self.shorten_log();
         closed
     }
 
     /// `Ok` only when all of the batch is on the disk.
-    fn commit(&mut self, batch: &[Append], bytes: u64) -> Result<(), EnqueueError> {
+    fn commit(&mut self, batch: &[Append], bytes: u64) -> Result<Vec<Appended>, EnqueueError> {
         self.still_good()?;
         self.check_space(bytes)?;
         self.state.commit_begins();
         let result = self.transaction(batch);
         self.state.commit_ends();
-        result.map_err(|error| self.judge(&error))?;
+        let appended = result.map_err(|error| self.judge(&error))?;
         // Both may have changed while we wrote: the other thread's sync failed, or the file that we
         // have just synced isn't the one that the next process will find.
         self.still_good()?;
         self.state.set_disk(None);
         self.state.count_commit(batch.len());
-        Ok(())
+        Ok(appended)
     }
 
-    fn transaction(&mut self, batch: &[Append]) -> rusqlite::Result<()> {
+    fn transaction(&mut self, batch: &[Append]) -> rusqlite::Result<Vec<Appended>> {
         let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        append::append(&tx, batch, &self.partitioning)?;
-        tx.commit()
+        let appended = append::append(&tx, batch, &self.partitioning, self.claims_max)?;
+        tx.commit()?;
+        Ok(appended)
     }
 
     fn still_good(&self) -> Result<(), EnqueueError> {
@@ -194,11 +202,18 @@ impl Writer {
         self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok()
     }
 
-    /// The only place where receipts are made: the commit is synced.
-    fn answer(&self, batch: Vec<Append>, verdict: &Result<(), EnqueueError>) {
-        for Append { reply, charge, message, .. } in batch {
+    /// The only place where receipts are made: the commit is synced. So is the one that added what a message
+    /// is a duplicate of: it was this one, or one of ours before it, or what opening the store synced.
+    fn answer(&self, batch: Vec<Append>, verdict: Result<Vec<Appended>, EnqueueError>) {
+        for (at, Append { reply, charge, message, .. }) in batch.into_iter().enumerate() {
             drop((message, charge));
-            let answer = verdict.clone().map(|()| Receipt::confirmed(self.durable));
+            let answer = match &verdict {
+                Ok(appended) if appended[at] == Appended::Duplicate => {
+                    Ok(Receipt::of_duplicate(self.durable))
+                }
+                Ok(_) => Ok(Receipt::confirmed(self.durable)),
+                Err(error) => Err(error.clone()),
+            };
             // Whoever gave up waiting has told the sender so.
             let _ = reply.send(answer);
         }

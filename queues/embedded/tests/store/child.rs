@@ -10,7 +10,7 @@ use sluiced_embedded::{EmbeddedConsumer, EmbeddedQueue, Options};
 use sluiced_queue::WebHookQueueConsumer;
 use uuid::Uuid;
 
-use crate::common::{LEASE, NOW, message_of, small_partitions};
+use crate::common::{LEASE, NOW, NUMBERED, claiming, message_of, numbered, small_partitions};
 
 const JOB: &str = "STORE_TEST_JOB";
 const DIR: &str = "STORE_TEST_DIR";
@@ -96,6 +96,7 @@ fn run() {
     runtime.block_on(async {
         match job.as_str() {
             "append" => append_for_ever(dir).await,
+            "claim" => claim_all(dir).await,
             "work" => work(dir).await,
             "obey" => obey(dir).await,
             "obey-as-worker" => obey_as_worker(dir).await,
@@ -123,6 +124,22 @@ async fn append_for_ever(dir: &Path) {
                 let id = Uuid::now_v7();
                 let _durable = queue.append(message_of(id), id).await.unwrap();
                 say(&id.to_string());
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+/// Sixteen tasks share the numbered ids out among them, and claim each; no answer is looked at.
+async fn claim_all(dir: &Path) {
+    let queue = EmbeddedQueue::open(dir, small_partitions()).unwrap();
+    say("open");
+    let mut tasks = tokio::task::JoinSet::new();
+    for first in 0..16 {
+        let queue = queue.clone();
+        tasks.spawn(async move {
+            for n in (first..NUMBERED).step_by(16) {
+                let _durable = queue.add(claiming(numbered(n))).await.unwrap();
             }
         });
     }
@@ -187,6 +204,10 @@ async fn obey(dir: &Path) {
             ("append", text) => {
                 let answer = queue.append(Bytes::from(text.to_owned()), Uuid::now_v7()).await;
                 say(&format!("{:?}", answer.map(|_| ())));
+            }
+            ("claim", text) => {
+                let answer = queue.add(claiming(text.parse().unwrap())).await;
+                say(&format!("{:?}", answer.map(|receipt| receipt.is_duplicate())));
             }
             ("health", _) => say(&format!("{:?}", queue.health())),
             ("commits", _) => say(&queue.counts().commits.to_string()),

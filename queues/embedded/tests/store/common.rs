@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluiced_embedded::{EmbeddedConsumer, EmbeddedQueue, Options, Partitioning};
+use sluiced_embedded::{EmbeddedConsumer, EmbeddedQueue, NewMessage, Options, Partitioning};
 use sluiced_queue::{LeasedMessage, WebHookQueueConsumer};
 use uuid::Uuid;
 
@@ -84,6 +84,19 @@ fn plain(dir: &Path) -> rusqlite::Connection {
 pub(crate) fn message_of(id: Uuid) -> Bytes {
     let copies = 1 + usize::from(id.as_bytes()[15]) * if id.as_bytes()[14] == 0 { 30 } else { 1 };
     Bytes::from(id.as_bytes().repeat(copies))
+}
+
+/// A message that is left out if its id was there within the last ten minutes.
+pub(crate) fn claiming(id: Uuid) -> NewMessage {
+    NewMessage { dedupe_for: Some(LEASE), ..NewMessage::new(message_of(id), id) }
+}
+
+/// How many numbered ids there are.
+pub(crate) const NUMBERED: u64 = 1000;
+
+/// The same in every process; in no order, as hashes are.
+pub(crate) fn numbered(n: u64) -> Uuid {
+    Uuid::from_u64_pair(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n)
 }
 
 /// The id of such a message; its bytes must be what the id says.

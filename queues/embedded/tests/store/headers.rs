@@ -12,7 +12,7 @@ use crate::common::{append, consumer, dir, open, receive, receive_one, small_par
 
 fn with_headers(payload: &'static [u8], headers: &[(&str, &str)]) -> NewMessage {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    NewMessage { payload: Bytes::from_static(payload), headers, message_id: Uuid::now_v7() }
+    NewMessage { headers, ..NewMessage::new(payload, Uuid::now_v7()) }
 }
 
 fn awkward() -> NewMessage {

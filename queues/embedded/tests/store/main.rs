@@ -7,6 +7,7 @@ mod shim;
 
 mod appending;
 mod damage;
+mod deduping;
 mod faults;
 mod headers;
 mod killing;
