@@ -95,6 +95,7 @@ mod embedded {
     pub(super) fn open(config: &QueueConfig) -> Result<Backend, ConfigError> {
         let options = Options {
             queue_name: config.name.clone(),
+            format: config.format,
             bytes_max: config.embedded_bytes_max,
             message_bytes_max: usize::try_from(config.embedded_message_bytes_max).unwrap_or(usize::MAX),
             ..Options::default()

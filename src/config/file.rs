@@ -50,6 +50,7 @@ pub struct File {
 pub(super) struct Queue {
     pub(super) backend: At<String>,
     pub(super) name: At<String>,
+    pub(super) format: At<sluiced_queue::Format>,
     #[serde(default)]
     pub(super) embedded: EmbeddedQueue,
 }

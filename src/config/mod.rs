@@ -77,6 +77,8 @@ pub struct QueueConfig {
     pub backend: String,
     /// The queue's name.
     pub name: String,
+    /// The form in which webhooks go into it.
+    pub format: sluiced_queue::Format,
     /// Where the daemon keeps its files.
     pub data_dir: PathBuf,
     /// Bytes that the embedded queue may hold.

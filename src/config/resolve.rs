@@ -183,6 +183,7 @@ impl Picker<'_> {
         QueueConfig {
             backend: self.value("queue.backend", "queue", &flags.queue, file.backend, "embedded".into()),
             name: self.value("queue.name", "queue_name", &flags.queue_name, file.name, "webhooks".into()),
+            format: self.file("queue.format", file.format, sluiced_queue::Format::Context),
             data_dir: PathBuf::from(data_dir),
             embedded_bytes_max: self.file("queue.embedded.max", embedded.max, ByteSize(10 << 30)).0,
             embedded_message_bytes_max: self

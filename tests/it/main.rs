@@ -4,7 +4,7 @@
 //!
 //! * [`attack`]: rows of attacks, and how each must end.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
-//! * [`command`]: runs commands that end by themselves.
+//! * [`command`]: runs a command to its end.
 //! * [`daemon`]: starts and stops it, reads its log.
 //! * [`flood`]: many senders at once.
 //! * [`namespace`]: small disks and disks that can't be written.
@@ -36,6 +36,7 @@ mod cut_off;
 mod dead;
 mod disk_full;
 mod forgeries;
+mod formats;
 mod handlers;
 mod http;
 mod http2;

@@ -2,6 +2,8 @@
 //!
 //! Whatever the form, a worker gets the whole context back: [`WebHookQueueContext::decode_message`].
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,6 +33,12 @@ impl Format {
             Self::CloudEvents => "cloudevents",
             Self::Raw => "raw",
         }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluiced_queue::Durable;
+use sluiced_queue::{Durable, Format};
 
 use crate::bounds;
 
@@ -11,6 +11,8 @@ use crate::bounds;
 pub struct Options {
     /// The queue that this handle appends to.
     pub queue_name: String,
+    /// The form in which webhooks go into the queue; workers read any.
+    pub format: Format,
     /// The store's bound on disk in bytes: pages in use plus write-ahead log.
     pub bytes_max: u64,
     /// Appends stop when less than so many percent of the disk are free.
@@ -40,6 +42,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             queue_name: "webhooks".into(),
+            format: Format::Context,
             bytes_max: bounds::QUEUE_BYTES_MAX,
             free_percent_min: bounds::FREE_PERCENT_MIN,
             message_bytes_max: bounds::MESSAGE_BYTES_MAX,

@@ -40,6 +40,7 @@ struct Inner {
     inbox: SyncSender<Command>,
     /// Memory for messages that wait, in KiB.
     room: Arc<Semaphore>,
+    format: Format,
     message_bytes_max: usize,
     append_deadline: Duration,
     /// `None` once closed.
@@ -80,6 +81,7 @@ impl EmbeddedQueue {
             state,
             inbox,
             room: Arc::new(Semaphore::new(bounds::PENDING_BYTES_MAX / KIB)),
+            format: options.format,
             message_bytes_max: options.message_bytes_max,
             append_deadline: options.append_deadline,
             reader: Arc::new(Mutex::new(Some(reading))),
@@ -216,7 +218,7 @@ async fn join(end: impl FnOnce() -> thread::Result<()> + Send + 'static) {
 #[async_trait]
 impl WebHookQueueHandler for EmbeddedQueue {
     async fn enqueue(&self, context: &WebHookQueueContext) -> Result<Receipt, EnqueueError> {
-        self.add(NewMessage::of(context, Format::Context)).await
+        self.add(NewMessage::of(context, self.inner.format)).await
     }
 
     fn message_bytes_max(&self) -> usize {

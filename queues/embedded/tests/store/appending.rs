@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sluiced_embedded::{Depth, EmbeddedConsumer, EmbeddedQueue, Options};
 use sluiced_queue::{
-    Data, Durable, EnqueueError, Health, RequestFacts, WebHookQueueConsumer, WebHookQueueContext,
+    Data, Durable, EnqueueError, Format, Health, RequestFacts, WebHookQueueConsumer, WebHookQueueContext,
     WebHookQueueHandler,
 };
 use uuid::Uuid;
@@ -161,11 +161,8 @@ async fn a_small_store_takes_many_messages_that_are_done() {
     queue.close().await;
 }
 
-#[tokio::test]
-async fn a_context_is_encoded_with_its_id() {
-    let dir = dir();
-    let queue = open(dir.path());
-    let context = WebHookQueueContext {
+fn context() -> WebHookQueueContext {
+    WebHookQueueContext {
         receiver: "github".into(),
         id: "acme".into(),
         actions: vec!["push".into()],
@@ -179,7 +176,14 @@ async fn a_context_is_encoded_with_its_id() {
         masked: Vec::new(),
         request: RequestFacts::default(),
         dedupe_for: None,
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_context_is_encoded_with_its_id() {
+    let dir = dir();
+    let queue = open(dir.path());
+    let context = context();
     let handler: &dyn WebHookQueueHandler = &queue;
     assert_eq!(handler.enqueue(&context).await.unwrap().durable(), Durable::Embedded);
     let leased = receive_one(&consumer(dir.path())).await;
@@ -187,6 +191,38 @@ async fn a_context_is_encoded_with_its_id() {
     let id: Vec<u8> = sql(dir.path(), "SELECT message_id FROM messages_1");
     assert_eq!(id, context.message_id.as_bytes());
     handler.close().await;
+}
+
+/// Whatever the form, the queue's other names have it too, and a worker gets the webhook.
+#[tokio::test]
+async fn a_webhook_goes_in_as_the_format_says() {
+    for format in [Format::Context, Format::CloudEvents, Format::Raw] {
+        let dir = dir();
+        let queue = EmbeddedQueue::open(dir.path(), Options { format, ..Options::default() }).unwrap();
+        let context = context();
+        for queue in [queue.clone(), queue.named("audit")] {
+            let receipt = queue.enqueue(&context).await.unwrap();
+            assert!(!receipt.is_duplicate());
+        }
+        for name in ["webhooks", "audit"] {
+            let leased = receive_one(&EmbeddedConsumer::open(dir.path(), name).unwrap()).await;
+            let encoded = context.encode_as(format);
+            assert_eq!((&leased.message, &leased.headers), (&encoded.payload, &encoded.headers));
+            assert_eq!(leased.context().unwrap(), context);
+        }
+        queue.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_asks_for_it_is_left_out_the_second_time() {
+    let dir = dir();
+    let queue = open(dir.path());
+    let context = WebHookQueueContext { dedupe_for: Some(std::time::Duration::from_secs(60)), ..context() };
+    assert!(!queue.enqueue(&context).await.unwrap().is_duplicate());
+    assert!(queue.enqueue(&context).await.unwrap().is_duplicate());
+    assert_eq!(queue.depth().await.unwrap().messages, 1);
+    queue.close().await;
 }
 
 #[tokio::test]
