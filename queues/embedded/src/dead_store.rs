@@ -104,20 +104,21 @@ fn read_page(
 
 fn read(letters: &DeadLetters, id: u64) -> Result<DeadLetter, DeadError> {
     let (letter, message) = letters.show(id)?;
-    Ok(from_row(letter, message))
-}
-
-fn from_row(letter: dead::DeadLetter, message: bytes::Bytes) -> DeadLetter {
-    DeadLetter {
+    let headers = match letters.headers(id) {
+        // A damaged letter is shown all the same; it is retrying that is refused.
+        Err(DeadError::Damaged(_)) => Vec::new(),
+        read => read?,
+    };
+    Ok(DeadLetter {
         id: letter.id.to_string(),
         message_id: Some(letter.message_id),
         message,
-        headers: Vec::new(),
+        headers,
         attempts: letter.attempts,
         reason: letter.reason,
         // Out of range only if the file was tampered with.
         died_at: Timestamp::from_millisecond(letter.died_ms).unwrap_or_default(),
-    }
+    })
 }
 
 /// Whatever isn't a number can't be one of ours.
