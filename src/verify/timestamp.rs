@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::admission::Refusal;
@@ -110,7 +112,10 @@ impl Unit {
                 let milliseconds = SignedDuration::from_millis(integer(text)?);
                 Timestamp::from_duration(milliseconds).ok()
             }
-            Self::Iso8601 => text.parse().ok(),
+            // Without an offset it is UTC: Orb writes it so.
+            Self::Iso8601 => {
+                text.parse().ok().or_else(|| TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok())
+            }
             Self::Rfc1123 => jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok(),
         }
     }
@@ -161,6 +166,7 @@ mod tests {
             assert_eq!(clock(unit).write(now.parse().unwrap()), text);
         }
         assert_eq!(judge("iso8601", "2023-11-14T15:13:20.123456789-07:00", now), None);
+        assert_eq!(judge("iso8601", "2023-11-14T22:13:20.123456", now), None);
     }
 
     #[test]
