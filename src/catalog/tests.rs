@@ -1,6 +1,9 @@
 //! Every row against its own vectors, every accepted vector against every single-bit change, every row
 //! against its own sender.
 
+mod delivery_ids;
+mod names;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
