@@ -52,6 +52,7 @@ mod own_daemon;
 mod own_rows;
 mod paths;
 mod providers_command;
+mod providers_over_http;
 mod real_input;
 mod send;
 mod smuggling;
