@@ -6,6 +6,7 @@
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 
 import { accepts, hmac, NOW, toml, versionOf } from "./lib.mjs";
 
@@ -31,7 +32,7 @@ const ED25519 = createPrivateKey({
 const ED25519_PUBLIC = createPublicKey(ED25519).export({ format: "der", type: "spki" }).subarray(12).toString("hex");
 
 /** row → { from: package, name, secret, headers(body), body, verify(headers, body), … } */
-const CASES = {
+export const CASES = {
   async "chargebee"() {
     const { basicAuthValidator } = await import("chargebee");
     const check = basicAuthValidator((user, password) => user === "hooks" && password === "s3cret-of-chargebee");
@@ -274,7 +275,8 @@ async function cloudinary(algorithm) {
     headers: () => ({ ...JSON_TYPE, "X-Cld-Timestamp": `${NOW}`, "X-Cld-Signature": signature }),
     verify: (headers, body) => {
       v2.config({ signature_algorithm: algorithm });
-      return v2.utils.verifyNotificationSignature(body, NOW, headers["X-Cld-Signature"]);
+      const timestamp = Number(headers["X-Cld-Timestamp"]);
+      return v2.utils.verifyNotificationSignature(body, timestamp, headers["X-Cld-Signature"]);
     },
     actions: ["upload"],
   };
@@ -297,27 +299,32 @@ async function plivo(url) {
       "X-Plivo-Signature-V3": hmac("sha256", secret, `${signed}.${nonce}`, "base64"),
     }),
     verify: (headers, body) =>
-      validateV3Signature("POST", url, nonce, secret, headers["X-Plivo-Signature-V3"], parse(body)),
+      validateV3Signature(
+        "POST", url, headers["X-Plivo-Signature-V3-Nonce"], secret, headers["X-Plivo-Signature-V3"], parse(body),
+      ),
   };
 }
 
-const wanted = process.argv.slice(2);
-for (const [key, make] of Object.entries(CASES)) {
-  const row = key.trim();
-  if (wanted.length && !wanted.includes(row)) continue;
-  const made = await make();
-  const vector = {
-    url: `https://hooks.example.com/in/${row}`, ...made, headers: made.headers?.(),
-    source: `npm ${made.from}@${versionOf(made.from)}`,
-  };
-  if (made.verify) {
-    if (!(await accepts(() => made.verify(vector.headers, vector.body)))) throw new Error(`${row}: not accepted`);
-    const other = vector.body.replace(/[a-z](?=[^a-z]*$)/, "Z");
-    if (made.unsigned) {
-      const other = { ...vector.headers, Authorization: `Basic ${btoa("hooks:guess")}` };
-      if (await accepts(() => made.verify(other, vector.body))) throw new Error(`${row}: accepts anyone`);
+async function print(wanted) {
+  for (const [key, make] of Object.entries(CASES)) {
+    const row = key.trim();
+    if (wanted.length && !wanted.includes(row)) continue;
+    const made = await make();
+    const vector = {
+      url: `https://hooks.example.com/in/${row}`, ...made, headers: made.headers?.(),
+      source: `npm ${made.from}@${versionOf(made.from)}`,
+    };
+    if (made.verify) {
+      if (!(await accepts(() => made.verify(vector.headers, vector.body)))) throw new Error(`${row}: not accepted`);
+      const other = vector.body.replace(/[a-z](?=[^a-z]*$)/, "Z");
+      if (made.unsigned) {
+        const other = { ...vector.headers, Authorization: `Basic ${btoa("hooks:guess")}` };
+        if (await accepts(() => made.verify(other, vector.body))) throw new Error(`${row}: accepts anyone`);
+      }
+      if (!made.unsigned && (await accepts(() => made.verify(vector.headers, other)))) throw new Error(`${row}: accepts anything`);
     }
-    if (!made.unsigned && (await accepts(() => made.verify(vector.headers, other)))) throw new Error(`${row}: accepts anything`);
+    console.log(`# ${row}\n${toml(vector)}`);
   }
-  console.log(`# ${row}\n${toml(vector)}`);
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await print(process.argv.slice(2));
