@@ -5,10 +5,10 @@
 // with another body. Secrets are made up.
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
-import { createRequire } from "node:module";
+import Module, { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
-import { accepts, hmac, NOW, toml, versionOf } from "./lib.mjs";
+import { accepts, atNow, hmac, NOW, toml, versionOf } from "./lib.mjs";
 
 const require = createRequire(import.meta.url);
 const JSON_TYPE = { "Content-Type": "application/json" };
@@ -74,6 +74,35 @@ export const CASES = {
       delivery_id: "msg_2Kx0example",
     };
   },
+  // The sender itself. Not in package.json for its size: `npm pack ghost@6.65.0`, unpacked to node_modules/ghost.
+  async "ghost"() {
+    const load = Module._load;
+    const stubs = { "@tryghost/debug": () => () => {}, "@tryghost/logging": console, "@tryghost/version": { safe: "6.65" } };
+    Module._load = (name, ...rest) =>
+      name.endsWith("shared/config") ? { get() {} } : (stubs[name] ?? load(name, ...rest));
+    const log = console.info;
+    console.info = () => {};
+    const WebhookTrigger = require("./node_modules/ghost/core/server/services/webhooks/webhook-trigger.js");
+    Module._load = load;
+    const secret = "a secret of an integration";
+    const hook = { event: "post.published", target_url: "https://hooks.example.com/in/ghost", secret };
+    const Webhook = {
+      findAllByEvent: async () => ({ models: [{ id: "1", get: (name) => hook[name] }] }), edit: async () => {},
+    };
+    let sent;
+    const trigger = new WebhookTrigger({
+      models: { Webhook }, limitService: { isLimited: () => false },
+      payload: async () => ({ post: { current: { id: "5ddc9b9510d8970038255d02", title: "Hello" }, previous: {} } }),
+      request: async (url, options) => (sent = options) && { statusCode: 200 },
+    });
+    await atNow(() => trigger.trigger("post.published", {}));
+    console.info = log;
+    const { "Content-Length": _, ...headers } = sent.headers;
+    return {
+      from: "ghost", name: "WebhookTrigger.trigger", secret, body: sent.body, headers: () => headers,
+      actions: ["post.published"],
+    };
+  },
   async "mailersend"() {
     const mailersend = require("mailersend");
     const secret = "AwiyKkYTF2QP6Fo1AU5TBvNLGvUtsjVz";
@@ -98,6 +127,18 @@ export const CASES = {
         "X-Event": "created", "X-Webhook-ID": "2f3d0c4e-7c7f-4a44-9e61-5a2a0f9d1e11",
       }),
       verify: (headers, body) => client.webhooks.validateSignature(body, headers["X-Signature"]),
+    };
+  },
+  async "novu-bridge"() {
+    const { Client, NovuRequestHandler } = require("@novu/framework");
+    const secret = "made_up_novu_secret_key";
+    const client = new Client({ secretKey: secret, strictAuthentication: true });
+    const bridge = new NovuRequestHandler({ frameworkName: "test", workflows: [], client, handler: () => ({}) });
+    const body = '{"event":"onMessage","conversationId":"c1"}';
+    return {
+      from: "@novu/framework", name: "NovuRequestHandler.validateHmac", secret, body,
+      headers: () => ({ ...JSON_TYPE, "novu-signature": `t=${NOW}000,v1=${hmac("sha256", secret, `${NOW}000.${body}`)}` }),
+      verify: (headers, body) => bridge.validateHmac(JSON.parse(body), headers["novu-signature"]),
     };
   },
   async "onfido"() {
