@@ -102,7 +102,8 @@ async fn http2(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Acti
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
-        .max_header_list_size(u32::try_from(app.limits.headers_bytes_max).unwrap_or(u32::MAX))
+        // Twice our own bound: what is over that is answered 431 by h2 itself, without a line.
+        .max_header_list_size(u32::try_from(2 * app.limits.headers_bytes_max).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(Some(H2_PING_INTERVAL))
@@ -148,11 +149,15 @@ fn service(
         let (app, client, activity, guard) =
             (app.clone(), client.clone(), activity.clone(), activity.request());
         let ambiguity = raw_head.take_ambiguity(request.version(), request.headers());
+        let refusal = match ambiguity {
+            Some(why) => Some((Reason::RequestMalformed, why)),
+            None => over_http2_bounds(&app, &request).map(|why| (Reason::HeadersTooLarge, why)),
+        };
         Box::pin(async move {
-            let reply = if let Some(ambiguity) = ambiguity {
-                app.refused_at_the_door(client.address, Reason::RequestMalformed, ambiguity);
+            let reply = if let Some((reason, why)) = refusal {
+                app.refused_at_the_door(client.address, reason, why);
                 activity.left_unread();
-                Problem::new(Reason::RequestMalformed).reply()
+                Problem::new(reason).reply()
             } else {
                 pipeline::receive(&app, request, &client).await
             };
@@ -163,6 +168,17 @@ fn service(
             Ok(reply)
         }) as Answer
     })
+}
+
+/// What hyper bounds on HTTP/1 only: the number of headers, and their bytes with a line in the log.
+fn over_http2_bounds(app: &App, request: &Request<Incoming>) -> Option<&'static str> {
+    if request.version() != hyper::Version::HTTP_2 {
+        return None;
+    }
+    let headers = request.headers();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let over = headers.len() as u64 > app.limits.headers_max || bytes as u64 > app.limits.headers_bytes_max;
+    over.then_some("headers over the bound")
 }
 
 /// How a connection ended.

@@ -174,7 +174,7 @@ fn check_shows_the_format_and_refuses_what_is_none() {
     assert!(code == Some(0) && line.contains("raw") && line.contains("sluiced.toml:2"), "{shown}");
     let (code, refused) = check("[queue]\nformat = \"xml\"\n");
     assert!(
-        code == Some(78) && refused.contains("sluiced.toml:2:10") && refused.contains("`cloudevents`"),
+        code == Some(78) && refused.contains("sluiced.toml:2:10") && refused.contains("did you mean `raw`?"),
         "{refused}"
     );
 }

@@ -77,7 +77,7 @@ fn a_full_disk_is_said_and_got_over() {
     // By itself, though nothing is appended.
     let began = std::time::Instant::now();
     while daemon.ask("health") != "Ready" {
-        assert!(began.elapsed().as_secs() < 5, "{}", daemon.ask("health"));
+        assert!(began.elapsed().as_secs() < 30, "{}", daemon.ask("health"));
     }
     assert_eq!(daemon.ask("append after"), "Ok(())");
     daemon.kill();
