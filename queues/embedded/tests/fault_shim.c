@@ -10,9 +10,6 @@
  *
  * CALL is sync (fsync and fdatasync) or write (write and pwrite); FILE is a base name or *.
  * SHIM_LOG names a file that gets a line `CALL FILE RESULT` for each call.
- *
- * To be extended: a power-loss simulator needs the bytes that each write replaces (a hook in
- * `on_write`) and the moment after which they can't come back (a hook in `on_sync`).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

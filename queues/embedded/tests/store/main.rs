@@ -15,6 +15,7 @@ mod leasing;
 mod model;
 mod opening;
 mod partitions;
+mod power;
 mod sharing;
 mod syncing;
 mod upgrading;

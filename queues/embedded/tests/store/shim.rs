@@ -1,4 +1,4 @@
-//! The fault shim (`tests/fault_shim.c`): compiled, and loaded into children.
+//! The shims (`tests/fault_shim.c`, `tests/power/shim.c`): compiled, and loaded into children.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ impl Shim {
     /// Loads it into a child. The log makes every call slower.
     pub(crate) fn load_into(&self, command: &mut Command) {
         command
-            .env("LD_PRELOAD", library())
+            .env("LD_PRELOAD", library(&FAULTS, "tests/fault_shim.c", "fault_shim"))
             .env("SHIM_CONTROL", self.path("control"))
             .env("SHIM_LOG", self.path("log"));
     }
@@ -41,17 +41,28 @@ impl Shim {
     }
 }
 
+/// Loads the power shim into a child: see the C file.
+pub(crate) fn load_power(command: &mut Command, dir: &Path, seed: u64, log: &Path) {
+    command
+        .env("LD_PRELOAD", library(&POWER, "tests/power/shim.c", "power_shim"))
+        .env("POWER_DIR", dir)
+        .env("POWER_SEED", seed.to_string())
+        .env("POWER_LOG", log);
+}
+
+static FAULTS: OnceLock<PathBuf> = OnceLock::new();
+static POWER: OnceLock<PathBuf> = OnceLock::new();
+
 /// Compiled once in each process.
-fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
+fn library(compiled: &'static OnceLock<PathBuf>, source: &str, name: &str) -> &'static Path {
+    compiled.get_or_init(|| {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fault_shim.c");
-        let library = dir.join("fault_shim.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        let library = dir.join(format!("{name}.so"));
         // Another process may compile it too: each under a name of its own, then renamed.
-        let own = dir.join(format!("fault_shim.{}.so", std::process::id()));
+        let own = dir.join(format!("{name}.{}.so", std::process::id()));
         let compiled = Command::new("cc")
-            .args(["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o"])
+            .args(["-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
             .args([&own, &source])
             .status()
             .expect("a C compiler, as the build needs one too");
