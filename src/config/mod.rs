@@ -9,6 +9,7 @@
 //! * [`resolve`]: puts them together.
 //! * [`known`]: one receiver only, for commands that judge without serving.
 
+mod draft;
 pub mod file;
 pub mod handlers;
 pub mod known;
