@@ -17,5 +17,6 @@ mod opening;
 mod partitions;
 mod power;
 mod sharing;
+mod stopping;
 mod syncing;
 mod upgrading;
