@@ -102,6 +102,7 @@ fn run() {
         match job.as_str() {
             "append" => append_for_ever(dir).await,
             "claim" => claim_all(dir).await,
+            "fill" => crate::backlog::fill(dir, &say).await,
             "power" => crate::power::use_until_the_power_goes(dir, &say).await,
             "work" => work(dir).await,
             "obey" => obey(dir).await,

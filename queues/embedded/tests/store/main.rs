@@ -6,6 +6,7 @@ mod common;
 mod shim;
 
 mod appending;
+mod backlog;
 mod damage;
 mod deduping;
 mod faults;
