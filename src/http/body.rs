@@ -41,8 +41,7 @@ pub async fn read(
     seen: &mut u64,
 ) -> Result<Bytes, Reason> {
     let started = Instant::now();
-    let mut collected =
-        Collected { declared: body.size_hint().exact().unwrap_or_default(), ..Collected::default() };
+    let mut collected = Collected::default();
     while let Some(frame) = next_frame(&mut body, started, bounds, *seen).await? {
         let Ok(data) = frame.into_data() else { continue };
         *seen += data.len() as u64;
@@ -93,13 +92,12 @@ fn late_after(bounds: BodyBounds, seen: u64) -> Duration {
     bounds.timeout.min(BODY_RATE_GRACE + Duration::from_secs(seconds))
 }
 
-/// One frame is kept as it is; several are put together.
+/// One frame is kept as it is; several are put together. Room is made for what came, never for what was
+/// declared: a length costs its sender nothing, and many of them would cost us the address space.
 #[derive(Default)]
 struct Collected {
     first: Bytes,
     rest: BytesMut,
-    /// The declared length: room for it is asked for once. Untouched memory costs nothing.
-    declared: u64,
 }
 
 impl Collected {
@@ -109,7 +107,6 @@ impl Collected {
             return;
         }
         if !self.first.is_empty() {
-            self.rest.reserve(usize::try_from(self.declared).unwrap_or_default());
             self.rest.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.rest.extend_from_slice(&data);
