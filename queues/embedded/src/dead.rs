@@ -172,8 +172,19 @@ pub(crate) fn bury(
              FROM messages_{number} WHERE seq = ?"
         ),
         params![queue, attempts, reason, clock::now_ms(), seq],
-    )
-    .map(|_| ())
+    )?;
+    // Nobody works on it any more: a sender's redelivery must not be taken for a duplicate of it.
+    let forgotten = tx.execute(
+        &format!(
+            "DELETE FROM claims WHERE queue = ?1
+                AND message_id = (SELECT message_id FROM messages_{number} WHERE seq = ?2)"
+        ),
+        params![queue, seq],
+    )?;
+    if forgotten > 0 {
+        tx.execute("UPDATE queues SET claims = claims - 1 WHERE queue = ?", [queue])?;
+    }
+    Ok(())
 }
 
 /// Deletes some of those that are too old; true if there were any.
