@@ -2,15 +2,15 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
+use crate::config::Limits;
 
 /// Descriptors that are not senders' connections: the store, the logs, the ops listener.
 const OTHER_FILES: u64 = 128;
 
 /// Raises the limit on open files to what the connections need, as far as the process may. Warns when
-/// that is not far enough.
-pub fn raise_open_files(config: &Config) -> Option<String> {
-    let wanted = config.limits.connections_max + OTHER_FILES;
+/// that is not far enough, and takes fewer connections then: out of files, none could even be told so.
+pub fn raise_open_files(limits: &mut Limits) -> Option<String> {
+    let wanted = limits.connections_max + OTHER_FILES;
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);
     if current >= wanted {
@@ -21,10 +21,13 @@ pub fn raise_open_files(config: &Config) -> Option<String> {
         Ok(()) => raised,
         Err(_) => current,
     };
-    (raised < wanted).then(|| {
-        format!(
-            "the process may open {raised} files, too few for {} connections; raise `ulimit -n` (LimitNOFILE= in systemd) to {wanted}, or lower limits.connections_max",
-            config.limits.connections_max
-        )
-    })
+    if raised >= wanted {
+        return None;
+    }
+    let configured = limits.connections_max;
+    limits.connections_max = raised.saturating_sub(OTHER_FILES).max(raised / 2).max(1);
+    Some(format!(
+        "the process may open {raised} files: {} connections are taken instead of {configured}; raise `ulimit -n` (LimitNOFILE= in systemd) to {wanted}, or lower limits.connections_max",
+        limits.connections_max
+    ))
 }

@@ -37,7 +37,8 @@ pub async fn run(
     matches: &ArgMatches,
     handlers: Vec<Box<dyn WebHookHandler>>,
 ) -> Result<(), Failure> {
-    let config = resolve(flags, matches)?;
+    let mut config = resolve(flags, matches)?;
+    config.warnings.extend(limits::raise_open_files(&mut config.limits));
     let receivers = compile_receivers(&config)?;
     let mut signals = Signals::new().map_err(Failure::Running)?;
     let backend = backend::open(&config.queue)?;
@@ -115,7 +116,7 @@ fn announce(
             tracing::warn!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), "{warning}");
         }
     }
-    for warning in config.warnings.iter().chain(warnings).chain(&limits::raise_open_files(config)) {
+    for warning in config.warnings.iter().chain(warnings) {
         tracing::warn!("{warning}");
     }
     tracing::info!(
