@@ -77,10 +77,11 @@ pub(super) fn collect(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<ReceiverConfig>, ConfigError> {
     let mut drafts = Drafts::of_file(catalog, file, text)?;
-    drafts.add_from_environment()?;
+    // Flags before the environment, whose variables can only be matched with what is known.
     for flag in flags {
         drafts.add_from_flag(flag)?;
     }
+    drafts.add_from_environment()?;
     for set in sets {
         drafts.set_from_flag(set)?;
     }
@@ -244,6 +245,7 @@ impl<'a> Drafts<'a> {
     ) -> Result<(), ConfigError> {
         match self.find(&name, &id) {
             Some(draft) if draft.place == place => draft.secrets.extend(secrets),
+            Some(draft) if draft.place > place => {}
             Some(draft) => {
                 draft.secrets = secrets;
                 draft.place = place;

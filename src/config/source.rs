@@ -31,7 +31,7 @@ impl Source {
         let value = match self {
             Self::Env(name) => std::env::var_os(name)
                 .map(|value| Zeroizing::new(value.into_encoded_bytes()))
-                .ok_or_else(|| format!("the variable {name} isn't set in the daemon's environment"))?,
+                .ok_or_else(|| format!("the variable {name} isn't set in the environment"))?,
             Self::File(path) => self.read_file(path)?,
             Self::Text(text) => Zeroizing::new(text.as_bytes().to_vec()),
         };
