@@ -73,6 +73,11 @@ impl Source {
         })
     }
 
+    /// Whether it is in the body.
+    pub(super) fn is_in_body(&self) -> bool {
+        matches!(self, Self::Form(_) | Self::Json(_) | Self::FormJson(..) | Self::Xml(_) | Self::Body)
+    }
+
     /// Whether it is in a form's field.
     pub(super) fn is_form(&self) -> bool {
         matches!(self, Self::Form(_) | Self::FormJson(..))

@@ -4,6 +4,7 @@ use super::admission::Refusal;
 use super::compare;
 use super::encoding::Encoding;
 use super::error::CompileError;
+use super::mask::Mask;
 use super::secret::Secret;
 use super::settings::Scope;
 use super::signed;
@@ -37,11 +38,21 @@ impl Token {
         if sources.is_empty() {
             return Err(CompileError::Incomplete { problem: "from says nowhere to look" });
         }
+        // A credential that couldn't be masked would go into the queue; a constant one is none at all.
+        if sources.iter().any(|source| Mask::of(source).is_none()) {
+            return Err(CompileError::Incomplete {
+                problem: "a credential is read from a header, the query, a form's field, JSON or an XML element",
+            });
+        }
         Ok(Self { sources, prefix, is_basic, secrets: secrets.to_vec() })
     }
 
     /// Whether the request carries one of the secrets.
     pub(super) fn verify(&self, view: &View<'_>) -> Result<(), Refusal> {
+        if view.boundary().is_some() && self.sources.iter().any(|source| matches!(source, Source::Form(_))) {
+            // Masks know URL-encoded fields only.
+            return Err(Refusal::new(Reason::BodyMalformed, "a credential in a multipart form isn't read"));
+        }
         let value = first(&self.sources, view).map_err(signed::refuse)?;
         let credential = self.prefix.strip(&value).ok_or(Refusal::new(
             Reason::SignatureMalformed,

@@ -5,6 +5,7 @@ use std::fmt;
 use super::scheme::{Check, Scheme};
 use super::secret::Secret;
 use super::settings::ReceiverSettings;
+use super::variable::Variable;
 use crate::catalog::{self, Replay, Row, Signs, VerifyBy};
 
 /// A secret below this length, in bytes, can be guessed or searched for.
@@ -77,7 +78,8 @@ pub(super) fn all(
     if unaged.any(|(scheme, _)| scheme.on_request || row.replay == Replay::Unprotected) {
         warnings.push(Warning::ReplayUnprotected);
     }
-    let covers_body = chosen.iter().all(|scheme| scheme.verify.covers_body());
+    let covers_body =
+        chosen.iter().all(|scheme| scheme.verify.covers_body()) && schemes.iter().all(covers_body);
     let signs = if covers_body { row.signs } else { Signs::Nothing };
     if signs != Signs::Body {
         warnings.push(Warning::BodyNotSigned { signs });
@@ -97,6 +99,17 @@ pub(super) fn all(
         }
     }
     warnings
+}
+
+/// Whether the message that a scheme signs has anything of the body in it.
+fn covers_body(scheme: &Scheme) -> bool {
+    let Check::Signed(signed) = &scheme.check else { return true };
+    let of_body = |variable: &Variable| match variable {
+        Variable::Body | Variable::FormSorted => true,
+        Variable::Source(source) => source.is_in_body(),
+        _ => false,
+    };
+    signed.messages.iter().all(|message| message.has(&of_body))
 }
 
 /// Then replay protection is what the row says; but what is said there doesn't hold for schemes of old.
