@@ -73,7 +73,7 @@ async fn a_claim_ends_and_is_forgotten() {
 
 /// Whoever retries a dead letter means it.
 #[tokio::test]
-async fn a_dead_letter_can_be_retried_although_its_id_is_claimed() {
+async fn what_is_a_dead_letter_makes_no_duplicate_and_can_be_retried() {
     let dir = dir();
     let queue = open(dir.path());
     let id = Uuid::now_v7();
@@ -81,9 +81,10 @@ async fn a_dead_letter_can_be_retried_although_its_id_is_claimed() {
     let consumer = consumer(dir.path());
     consumer.dead_letter(&receive_one(&consumer).await, "no").await.unwrap();
     let mut dead = DeadLetters::open(dir.path(), "webhooks").unwrap();
+    assert!(!add(&queue, claiming(id)).await, "nobody works on the dead one: a redelivery is queued");
+    assert!(add(&queue, claiming(id)).await, "and claims the id anew");
     dead.retry(dead.list(0).unwrap()[0].id).unwrap();
-    assert_eq!(ids_in(dir.path()).await, [id]);
-    assert!(add(&queue, claiming(id)).await);
+    assert_eq!(ids_in(dir.path()).await, [id, id]);
     queue.close().await;
 }
 
