@@ -47,6 +47,7 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
     let log_format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
     let log_level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
     let default_queue = pick.file("default_queue", file.default_queue, true);
+    check_addresses(&pick.shown)?;
     let shown = pick.shown;
 
     let mut warnings = unknown_variables();
@@ -269,6 +270,33 @@ pub fn check_queue_name(name: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Addresses are looked up when they are bound; here they must look like such, and not be the same.
+fn check_addresses(shown: &[Shown]) -> Result<(), ConfigError> {
+    let shown = |key: &str| shown.iter().find(|shown| shown.key == key);
+    let mut ports = Vec::new();
+    for address in ["listen", "ops_listen"].into_iter().filter_map(shown) {
+        if address.key == "ops_listen" && address.value == "off" {
+            continue;
+        }
+        let parts = address.value.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        let port = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        let Some(port) = port else {
+            return Err(ConfigError(format!(
+                "{}: {} is `{}`; write HOST:PORT, e.g. 127.0.0.1:8080 or 0.0.0.0:8080",
+                address.origin, address.key, address.value
+            )));
+        };
+        if port.1 != 0 && ports.contains(&port) {
+            return Err(ConfigError(format!(
+                "{}: listen and ops_listen are both {}; give one of them another port",
+                address.origin, address.value
+            )));
+        }
+        ports.push(port);
+    }
+    Ok(())
+}
+
 pub(super) fn checked_public_url(url: String) -> Result<String, ConfigError> {
     let wrong =
         || ConfigError(format!("public_url `{url}` is not a base URL; write https://hooks.example.com"));
@@ -315,6 +343,21 @@ fn unknown_variables() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_have_a_host_and_a_port_and_differ() {
+        let check = |listen: &str, ops: &str| {
+            let shown = |key, value: &str| Shown { key, value: value.into(), origin: "--listen".into() };
+            check_addresses(&[shown("listen", listen), shown("ops_listen", ops)]).is_ok()
+        };
+        for (listen, ops) in [("127.0.0.1:8080", "off"), ("[::]:80", "localhost:81"), ("a:0", "a:0")] {
+            assert!(check(listen, ops), "{listen} {ops}");
+        }
+        for listen in ["", "nohost", "127.0.0.1", "127.0.0.1:99999", ":8080", "8080", "off"] {
+            assert!(!check(listen, "off"), "{listen}");
+        }
+        assert!(!check("h:80", "h:80"), "the same");
+    }
 
     #[test]
     fn base_paths_and_public_urls_are_checked() {

@@ -67,8 +67,9 @@ impl<'a> Scope<'a> {
                 known: known(row),
             });
         }
-        let missing =
-            row.settings.iter().find(|(name, setting)| setting.required && !given.contains_key(*name));
+        // An empty one counts as missing: conditions and claims that compare with it would be dropped.
+        let is_given = |name: &String| given.get(name).is_some_and(|value| !value.bytes().is_empty());
+        let missing = row.settings.iter().find(|(name, setting)| setting.required && !is_given(name));
         match missing {
             None => Ok(Self { row, given }),
             Some((name, setting)) => Err(CompileError::SettingMissing {

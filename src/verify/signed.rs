@@ -36,6 +36,8 @@ pub(super) struct Signed {
     pub(super) grammar: Grammar,
     pub(super) encoding: Encoding,
     pub(super) messages: Vec<Template>,
+    /// A message has optional values only: in a request without any it is a constant.
+    may_be_constant: bool,
     pub(super) clock: Option<Clock>,
     pub(super) keys: Keys,
 }
@@ -68,15 +70,20 @@ impl Signed {
             Ok(keys) => keys,
             Err(problem) => return Ok(Err(problem)),
         };
+        let messages: Vec<Template> = scheme
+            .message
+            .iter()
+            .map(|text| Template::parse_message(text, scope))
+            .collect::<Result<_, _>>()?;
+        let needs_request = |message: &Template| {
+            message.needed().into_iter().any(|variable| !matches!(variable, Variable::Secret))
+        };
         let signed = Self {
+            may_be_constant: !messages.iter().all(needs_request),
             sources: sources.iter().map(|text| Source::parse(text)).collect::<Result<_, _>>()?,
             grammar: Grammar::compile(&scheme.signature, scope)?,
             encoding: Encoding::named(&scope.expand(&scheme.signature.encoding)?)?,
-            messages: scheme
-                .message
-                .iter()
-                .map(|text| Template::parse_message(text, scope))
-                .collect::<Result<_, _>>()?,
+            messages,
             clock: clock.flatten(),
             keys,
         };
@@ -185,6 +192,10 @@ impl Signed {
         let mut refusal = None;
         for message in &self.messages {
             match self.keys.match_any(message, context, candidates) {
+                // The signature of a constant is no proof of anything, and everybody has seen it.
+                Ok(true) if self.may_be_constant && !message.has_any(context) => {
+                    refusal = refusal.or(Some(refuse(Gap::Absent)));
+                }
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     refusal = Some(Refusal::new(Reason::SignatureMismatch, "no secret gives this signature"));

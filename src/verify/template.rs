@@ -105,6 +105,18 @@ impl Template {
         })
     }
 
+    /// Whether the request has any of its values: without one it is the same for every request.
+    pub(super) fn has_any(&self, context: &Context<'_, '_>) -> bool {
+        self.0.iter().any(|piece| match piece {
+            Piece::Literal(_) | Piece::Setting(_) | Piece::Value(Variable::Secret, _) => false,
+            Piece::Value(Variable::Group(group), _) => group.has_any(context),
+            Piece::Value(variable, _) => {
+                let mut value = Vec::new();
+                variable.feed(context, &mut Sink::Bytes(&mut value)).is_ok() && !value.is_empty()
+            }
+        })
+    }
+
     /// Whether the key is needed to make it.
     pub(super) fn needs_key(&self) -> bool {
         self.0.iter().any(|piece| match piece {

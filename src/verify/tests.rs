@@ -1,5 +1,6 @@
 //! Compiling verifiers, and what the vectors of rows can't show.
 
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
@@ -295,4 +296,48 @@ fn schemes_that_would_verify_nothing_do_not_compile() {
     );
     assert!(compile("verify = 'token'").contains("from says nowhere"));
     assert!(compile("verify = 'jwt'\nfrom = 'header:X'").contains("algorithms"));
+}
+
+#[test]
+fn an_optional_value_that_is_absent_leaves_no_constant_to_be_signed() {
+    let mut settings = settings("a made-up secret of some length");
+    settings.set("message", "{header:x-part|optional}".into()).unwrap();
+    let verifier = compile("generic-hmac", &settings).unwrap();
+    // The signature of nothing at all, under that secret.
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"a made-up secret of some length");
+    let hex: String = hmac::sign(&key, b"").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-signature", hex.parse().unwrap());
+    let delivery = post(headers, "forged");
+    let Admission::Refused(refusal) = verifier.admit(delivery, Timestamp::UNIX_EPOCH) else {
+        panic!("accepted")
+    };
+    assert_eq!(refusal.reason, Reason::SignatureMissing);
+}
+
+#[test]
+fn a_required_setting_that_is_empty_is_missing() {
+    let mut settings = settings("unused");
+    settings.set("audience", "".into()).unwrap();
+    assert!(error("google-pubsub", &settings).contains("audience"));
+}
+
+#[test]
+fn a_credential_is_read_only_where_it_can_be_masked() {
+    for from in ["const:a made-up token", "body", "formjson:payload:/token"] {
+        let mut settings = settings("a made-up token of some length");
+        settings.set("from", from.into()).unwrap();
+        assert!(compile("generic-token", &settings).is_err(), "{from}");
+    }
+    let mut settings = settings("a made-up token");
+    settings.set("from", "form:token".into()).unwrap();
+    let verifier = compile("generic-token", &settings).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "multipart/form-data; boundary=X".parse().unwrap());
+    let body = "--X\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\na made-up token\r\n--X--\r\n";
+    let delivery = post(headers, body);
+    let Admission::Refused(refusal) = verifier.admit(delivery, Timestamp::UNIX_EPOCH) else {
+        panic!("accepted")
+    };
+    assert_eq!(refusal.reason, Reason::BodyMalformed);
 }

@@ -8,7 +8,6 @@ use super::names::PENDING;
 /// resources, of which there are many events; hashes of second and type; the first id of a batch, which comes
 /// again in another batch.
 const JUDGED: &[&str] = &[
-    "adyen",
     "airwallex",
     "alchemy",
     "anthropic",
@@ -110,7 +109,6 @@ const JUDGED: &[&str] = &[
     "sanity",
     "segment",
     "sentry",
-    "sfsoap",
     "shiphero",
     "shopify",
     "sinch",
