@@ -31,7 +31,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Open connections; about 16 KiB each while idle.
 pub const CONNECTIONS_MAX: u64 = 10_000;
 /// Connections past the bound that are being told so; more are dropped without a word.
-pub const REJECTIONS_MAX: usize = 256;
+pub const REJECTIONS_MAX: u64 = 256;
 
 /// Webhooks between the end of their body and their answer.
 pub const IN_FLIGHT_MAX: u64 = 1_024;

@@ -10,7 +10,7 @@ const OTHER_FILES: u64 = 128;
 /// Raises the limit on open files to what the connections need, as far as the process may. Warns when
 /// that is not far enough, and takes fewer connections then: out of files, none could even be told so.
 pub fn raise_open_files(limits: &mut Limits) -> Option<String> {
-    let wanted = limits.connections_max + OTHER_FILES;
+    let wanted = limits.connections_max + limits.rejections_max + OTHER_FILES;
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);
     if current >= wanted {
@@ -25,7 +25,9 @@ pub fn raise_open_files(limits: &mut Limits) -> Option<String> {
         return None;
     }
     let configured = limits.connections_max;
-    limits.connections_max = raised.saturating_sub(OTHER_FILES).max(raised / 2).max(1);
+    let room = raised.saturating_sub(OTHER_FILES).max(raised / 2).max(2);
+    limits.rejections_max = limits.rejections_max.min(room / 5).max(1);
+    limits.connections_max = (room - limits.rejections_max).min(configured);
     Some(format!(
         "the process may open {raised} files: {} connections are taken instead of {configured}; raise `ulimit -n` (LimitNOFILE= in systemd) to {wanted}, or lower limits.connections_max",
         limits.connections_max

@@ -109,6 +109,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Open connections.
     pub connections_max: u64,
+    /// Connections past the bound that are being told so; see [`crate::bounds::REJECTIONS_MAX`].
+    pub rejections_max: u64,
     /// Webhooks between the end of their body and their answer.
     pub in_flight_max: u64,
 }

@@ -218,6 +218,7 @@ impl Picker<'_> {
                 file.connections_max,
                 bounds::CONNECTIONS_MAX,
             ),
+            rejections_max: bounds::REJECTIONS_MAX,
             in_flight_max: self.file("limits.in_flight_max", file.in_flight_max, bounds::IN_FLIGHT_MAX),
         };
         self.check_limits(&limits)?;

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection;
 use crate::app::App;
-use crate::bounds::{ACCEPT_PAUSE, BACKLOG, REJECTIONS_MAX};
+use crate::bounds::{ACCEPT_PAUSE, BACKLOG};
 use crate::reason::Reason;
 
 /// Binds a listener.
@@ -84,7 +84,7 @@ impl Acceptor {
     /// Past the bound a client is told so, and past a second bound it is dropped.
     fn reject(&self, stream: TcpStream, client: std::net::IpAddr) {
         self.app.refused_at_the_door(client, Reason::Overloaded, "too many connections");
-        if self.rejecting.fetch_add(1, Ordering::Relaxed) >= REJECTIONS_MAX {
+        if self.rejecting.fetch_add(1, Ordering::Relaxed) as u64 >= self.app.limits.rejections_max {
             self.rejecting.fetch_sub(1, Ordering::Relaxed);
             return;
         }
