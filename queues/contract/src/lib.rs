@@ -6,6 +6,8 @@
 //! * [`notifications`]: typed data of the ASP.NET custom sender.
 //! * [`mod@format`]: the forms in which it can go into a queue: context, CloudEvents, raw.
 //! * [`handler`]: [`WebHookQueueHandler`], which makes a message durable and gives a [`Receipt`].
+//! * [`publisher`]: [`WebHookQueuePublisher`], a queue handler whose confirmation crosses a network.
+//! * [`route`]: [`RouteTemplate`], subjects and routing keys with variables.
 //! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
 //! * [`dead`]: [`DeadLetterStore`], what workers gave up on, for an operator's commands.
 //!
@@ -19,6 +21,8 @@ pub mod format;
 pub mod handler;
 pub mod json;
 pub mod notifications;
+pub mod publisher;
+pub mod route;
 
 pub use consumer::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 pub use context::{RequestFacts, WebHookQueueContext};
@@ -28,3 +32,5 @@ pub use format::{Encoded, Format};
 pub use handler::{Depth, Durable, EnqueueError, Health, Receipt, WebHookQueueHandler};
 pub use json::DecodeError;
 pub use notifications::CustomNotifications;
+pub use publisher::{Publishing, WebHookQueuePublisher};
+pub use route::RouteTemplate;
