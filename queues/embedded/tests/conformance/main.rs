@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a rig is part of a test")]
 
+mod teeth;
+
 use std::sync::Arc;
 use std::time::Duration;
 
