@@ -1,0 +1,6 @@
+//! The backend against real NATS servers.
+
+#![allow(clippy::unwrap_used)]
+
+mod publish;
+mod support;
