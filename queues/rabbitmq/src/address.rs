@@ -24,9 +24,11 @@ impl Address {
     fn read(text: &str, index: usize, options: &Options) -> Result<Self, OptionsError> {
         let wrong = |why: String| OptionsError(format!("URL {} of the broker: {why}", index + 1));
         let mut uri: AMQPUri = text.trim().parse().map_err(|_| {
-            wrong("not of the form amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps://…:5671/… for TLS; \
+            wrong(
+                "not of the form amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps://…:5671/… for TLS; \
                    special characters in user and password are percent-encoded"
-                .into())
+                    .into(),
+            )
         })?;
         if let Some(host) = bracketed_host(text) {
             // The library's parser would take such a host for none and go to localhost.
@@ -40,11 +42,16 @@ impl Address {
         }
         check_query(text).map_err(wrong)?;
         if uri.query.heartbeat == Some(0) {
-            return Err(wrong("heartbeat=0 would leave a frozen broker unnoticed: give seconds, such as 5".into()));
+            return Err(wrong(
+                "heartbeat=0 would leave a frozen broker unnoticed: give seconds, such as 5".into(),
+            ));
         }
         let seconds = u16::try_from(options.heartbeat.as_secs()).unwrap_or(u16::MAX);
         uri.query.heartbeat.get_or_insert(seconds);
-        if uri.query.channel_max.is_some_and(|max| max != 0 && usize::from(max) < options.channels + SPARE_CHANNELS)
+        if uri
+            .query
+            .channel_max
+            .is_some_and(|max| max != 0 && usize::from(max) < options.channels + SPARE_CHANNELS)
         {
             return Err(wrong(format!(
                 "channel_max is too small for channels = {} and {SPARE_CHANNELS} more",
@@ -75,7 +82,8 @@ impl Address {
 const SPARE_CHANNELS: usize = 8;
 
 /// Parameters that the library reads; it would overlook any other in silence.
-const PARAMETERS: [&str; 5] = ["heartbeat", "frame_max", "channel_max", "connection_timeout", "auth_mechanism"];
+const PARAMETERS: [&str; 5] =
+    ["heartbeat", "frame_max", "channel_max", "connection_timeout", "auth_mechanism"];
 
 fn check_query(text: &str) -> Result<(), String> {
     let query = text.split_once('?').map_or("", |(_, query)| query);
@@ -136,7 +144,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_right_is_named_without_the_password() {
-        for url in ["", "http://u:made-up@h", "u:made-up@h", "amqp://u:made-up@h:port", "amqp://u:made-up@h?x=1"] {
+        for url in
+            ["", "http://u:made-up@h", "u:made-up@h", "amqp://u:made-up@h:port", "amqp://u:made-up@h?x=1"]
+        {
             let Err(error) = read(url) else { panic!("{url} was read") };
             assert!(!error.contains("made-up"), "{error}");
         }

@@ -49,6 +49,9 @@ pub const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 /// How often a connection's state is looked at besides its events, should one of them be missed.
 pub const STATE_POLL: Duration = Duration::from_millis(500);
 
+/// Shortest time between two looks for a destination, however many messages come back from it.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// A quorum queue that is killed sooner after its declaration can come back dead, its messages gone.
 pub const SETTLE: Duration = Duration::from_secs(1);
 

@@ -40,7 +40,9 @@ pub(crate) async fn connect(address: &Address, tls: &OwnedTLSConfig, name: &str)
             let stream = timeout(bounds::CONNECT_DEADLINE, plain.connect_async(&runtime))
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-            let AsyncTcpStream::Plain(tcp) = &stream else { return Err(io::ErrorKind::Unsupported.into()) };
+            let AsyncTcpStream::Plain(tcp) = &stream else {
+                return Err(io::Error::from(io::ErrorKind::Unsupported).into());
+            };
             tcp.get_ref().set_nodelay(true)?;
             attempt.keep(tcp.get_ref().as_fd().try_clone_to_owned()?.into())?;
             match uri.scheme {

@@ -40,7 +40,9 @@ impl Fault {
             AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED) => {
                 Self::Differs(said)
             }
-            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => Self::Refused(said),
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => {
+                Self::Refused(said)
+            }
             _ => Self::Lost(said),
         }
     }

@@ -119,7 +119,9 @@ impl Place {
     pub(crate) fn read(destination: &Destination) -> Result<Self, OptionsError> {
         let Destination { name, exchange, routing_key } = destination;
         match (name, exchange) {
-            (Some(_), Some(_)) => Err(OptionsError("a queue handler has a `name` or an `exchange`, not both".into())),
+            (Some(_), Some(_)) => {
+                Err(OptionsError("a queue handler has a `name` or an `exchange`, not both".into()))
+            }
             (None, None) => Err(OptionsError("a queue handler needs a `name` or an `exchange`".into())),
             (Some(_), None) if routing_key.is_some() => Err(OptionsError(
                 "`routing_key` needs an `exchange`; the default exchange's key is the queue's name".into(),
@@ -166,7 +168,9 @@ impl Options {
             ));
         }
         let heartbeat = self.heartbeat;
-        if heartbeat < Duration::from_secs(1) || heartbeat > bounds::HEARTBEAT_MAX || heartbeat.subsec_nanos() != 0
+        if heartbeat < Duration::from_secs(1)
+            || heartbeat > bounds::HEARTBEAT_MAX
+            || heartbeat.subsec_nanos() != 0
         {
             return wrong(format!("heartbeat = {heartbeat:?}: whole seconds from 1 s on, such as \"5s\""));
         }
@@ -174,7 +178,9 @@ impl Options {
             return wrong("publish_deadline = 0: no publish could ever be confirmed".into());
         }
         if self.delivery_limit == 0 {
-            return wrong("delivery_limit = 0: every message would be dead with the first worker that dies".into());
+            return wrong(
+                "delivery_limit = 0: every message would be dead with the first worker that dies".into(),
+            );
         }
         if self.client_cert_file.is_some() != self.client_key_file.is_some() {
             return wrong("client_cert_file and client_key_file go together".into());
@@ -189,7 +195,10 @@ const SUFFIX_BYTES: usize = 16;
 fn queue_name(name: &str) -> Result<String, OptionsError> {
     let bytes_max = bounds::SHORT_STRING_BYTES_MAX - SUFFIX_BYTES;
     if name.is_empty() || name.len() > bytes_max {
-        return Err(OptionsError(format!("a queue's name has 1 to {bytes_max} bytes; `{name}` has {}", name.len())));
+        return Err(OptionsError(format!(
+            "a queue's name has 1 to {bytes_max} bytes; `{name}` has {}",
+            name.len()
+        )));
     }
     if name.starts_with("amq.") {
         return Err(OptionsError(format!("`{name}`: names that begin with `amq.` are RabbitMQ's own")));
@@ -245,7 +254,8 @@ mod tests {
         let both = Destination { name: Some("a".into()), exchange: Some("b".into()), routing_key: None };
         assert!(Place::read(&both).unwrap_err().to_string().contains("not both"));
         assert!(Place::read(&Destination::default()).is_err());
-        let template = Destination { exchange: Some("x".into()), routing_key: Some("{who}".into()), name: None };
+        let template =
+            Destination { exchange: Some("x".into()), routing_key: Some("{who}".into()), name: None };
         assert!(Place::read(&template).unwrap_err().to_string().contains("{action}"));
     }
 
@@ -261,8 +271,7 @@ mod tests {
 
     #[test]
     fn credentials_are_not_shown() {
-        let options =
-            Options { url: vec!["amqp://user:made-up@127.0.0.1".into()], ..Options::default() };
+        let options = Options { url: vec!["amqp://user:made-up@127.0.0.1".into()], ..Options::default() };
         assert!(!format!("{options:?}").contains("made-up"));
     }
 }

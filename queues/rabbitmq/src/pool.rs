@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lapin::Channel;
 use lapin::protocol::constants::REPLY_SUCCESS;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::bounds;
 use crate::fault::Fault;
@@ -99,15 +99,13 @@ impl Drop for Held {
 /// Closes a channel whose answer didn't come. A broker that answers neither has stopped answering, and the
 /// connection is of no use any more; unless it is blocked: then nothing is written to it at all.
 async fn close(channel: Channel, session: impl Fn() -> Option<Arc<Session>>) {
-    loop {
-        let closing = channel.close(REPLY_SUCCESS, "given up".into());
-        if timeout(bounds::CLOSE_DEADLINE, closing).await.is_ok() {
-            return;
-        }
+    let _ = timeout(bounds::CLOSE_DEADLINE, channel.close(REPLY_SUCCESS, "given up".into())).await;
+    while channel.status().connected() || channel.status().closing() {
         match session() {
             Some(session) if matches!(session.standing(), Standing::Blocked(_)) => {}
             Some(session) => return session.kill(),
             None => return,
         }
+        sleep(bounds::STATE_POLL).await;
     }
 }
