@@ -154,7 +154,8 @@ async fn watch_over(
         let now = match event {
             Some(Event::ConnectionBlocked(why)) => Standing::Blocked(why),
             Some(Event::ConnectionUnblocked) => Standing::Open,
-            Some(Event::Error(error)) => Standing::Ended(Fault::of(&error).text()),
+            // Channels' errors are told here too, and are none of the connection's.
+            Some(Event::Error(error)) if !status.connected() => Standing::Ended(Fault::of(&error).text()),
             None => Standing::Ended("the connection has ended".into()),
             Some(_) => continue,
         };
