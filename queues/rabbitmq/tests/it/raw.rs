@@ -46,10 +46,12 @@ impl Raw {
     pub(crate) async fn drain(&self, name: &str) -> BTreeMap<Uuid, usize> {
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let tag = format!("drain-{}", Uuid::now_v7());
-        let consume = self.channel.basic_consume(name.into(), tag.as_str().into(), options, FieldTable::default());
+        let consume =
+            self.channel.basic_consume(name.into(), tag.as_str().into(), options, FieldTable::default());
         let mut consumer = consume.await.unwrap();
         let mut ids = BTreeMap::new();
-        while let Ok(Some(delivery)) = tokio::time::timeout(Duration::from_secs(2), next(&mut consumer)).await {
+        while let Ok(Some(delivery)) = tokio::time::timeout(Duration::from_secs(2), next(&mut consumer)).await
+        {
             *ids.entry(message_id(&delivery)).or_default() += 1;
         }
         self.channel.basic_cancel(tag.as_str().into(), BasicCancelOptions::default()).await.unwrap();
