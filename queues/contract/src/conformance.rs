@@ -30,8 +30,8 @@ pub use cases::{CASES, run};
 
 /// A backend with a real queue behind it, as the cases need it. Handlers reach the queue by a way of their
 /// own, which faults can hit; consumers and dead letters by another, so that they tell what is really there.
-#[async_trait]
-pub trait Rig: Send {
+#[async_trait(?Send)]
+pub trait Rig {
     /// What the cases must know of the backend.
     fn facts(&self) -> Facts;
 
@@ -67,6 +67,9 @@ pub struct Facts {
     pub durable: Durable,
     /// When a publish ends at the latest, as the rig sets it for every handler.
     pub publish_deadline: Duration,
+    /// How many bytes a message may have beyond the limit that handlers name and still be taken: where headers
+    /// count, which differ from message to message, the limit leaves room for the longest. 0 elsewhere.
+    pub limit_reserve: usize,
 }
 
 /// How a queue handler is to be made.

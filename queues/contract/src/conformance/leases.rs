@@ -25,7 +25,7 @@ pub(super) async fn waiting_for_work(rig: &mut dyn Rig) {
     until_ready(&*handler).await;
     let consumer = rig.consumer(Destination::Usual).await;
     let began = Instant::now();
-    nothing_comes(&*consumer, Duration::from_secs(1)).await;
+    nothing_comes(&*consumer, LEASE, Duration::from_secs(1)).await;
     let waited = began.elapsed();
     assert!(waited + EARLY >= Duration::from_secs(1), "it didn't wait: {waited:?}");
     assert!(waited < Duration::from_secs(1) + SLACK, "it waited too long: {waited:?}");
@@ -73,18 +73,19 @@ pub(super) async fn acknowledged_work(rig: &mut dyn Rig) {
         consumer.acknowledge(&message).await.expect("a held lease can be acknowledged");
     })
     .await;
-    nothing_comes(&*consumer, SHORT_LEASE + Duration::from_secs(1)).await;
-    nothing_comes(&*rig.consumer(Destination::Usual).await, QUIET).await;
+    nothing_comes(&*consumer, SHORT_LEASE, SHORT_LEASE + Duration::from_secs(1)).await;
+    nothing_comes(&*rig.consumer(Destination::Usual).await, SHORT_LEASE, QUIET).await;
     until_backlog(&*consumer, "empty", |backlog| backlog.is_empty()).await;
 }
 
-/// A worker that sits on a message loses it when its lease ends, and is told so.
+/// A worker that sits on a message loses it when its lease ends, and is told so. All workers of a queue ask for
+/// leases of one length, as a fleet does.
 pub(super) async fn lease_end(rig: &mut dyn Rig) {
     let (slow, message) = held(rig, SHORT_LEASE, |_, _| async {}).await;
     let other = rig.consumer(Destination::Usual).await;
-    nothing_comes(&*other, SHORT_LEASE / 3).await;
+    nothing_comes(&*other, SHORT_LEASE, SHORT_LEASE / 3).await;
     tokio::time::sleep(SHORT_LEASE * 2 / 3).await;
-    let again = receive_one(&*other, LEASE).await;
+    let again = receive_one(&*other, SHORT_LEASE).await;
     assert_eq!(id_of(&again), id_of(&message));
     assert_eq!(again.attempt, 2);
     lost(slow.acknowledge(&message).await);
@@ -92,7 +93,7 @@ pub(super) async fn lease_end(rig: &mut dyn Rig) {
     lost(slow.release(&message, Duration::ZERO, true).await);
     lost(slow.dead_letter(&message, "too late").await);
     other.acknowledge(&again).await.expect("the new lease holds");
-    nothing_comes(&*other, QUIET).await;
+    nothing_comes(&*other, SHORT_LEASE, QUIET).await;
 }
 
 /// A worker that is gone gives its messages back, at the end of their leases at the latest; what it still tries
@@ -101,13 +102,13 @@ pub(super) async fn dead_worker(rig: &mut dyn Rig) {
     let (dead, message) = held(rig, SHORT_LEASE, |_, _| async {}).await;
     rig.inflict(Fault::ConsumersCut).await;
     let other = rig.consumer(Destination::Usual).await;
-    let again = receive_one(&*other, LEASE).await;
+    let again = receive_one(&*other, SHORT_LEASE).await;
     assert_eq!(id_of(&again), id_of(&message));
     assert_eq!(again.attempt, 2);
     lost(dead.acknowledge(&message).await);
     other.acknowledge(&again).await.expect("the new lease holds");
     drop(dead);
-    nothing_comes(&*other, QUIET).await;
+    nothing_comes(&*other, SHORT_LEASE, QUIET).await;
 }
 
 /// Work that takes longer keeps its message as long as it says so.
@@ -115,11 +116,11 @@ pub(super) async fn extended_lease(rig: &mut dyn Rig) {
     let (consumer, message) = held(rig, SHORT_LEASE, |_, _| async {}).await;
     let other = rig.consumer(Destination::Usual).await;
     for _ in 0..3 {
-        nothing_comes(&*other, SHORT_LEASE / 2).await;
+        nothing_comes(&*other, SHORT_LEASE, SHORT_LEASE / 2).await;
         consumer.extend(&message, SHORT_LEASE).await.expect("a held lease can be extended");
     }
     consumer.acknowledge(&message).await.expect("an extended lease can be acknowledged");
-    nothing_comes(&*other, SHORT_LEASE).await;
+    nothing_comes(&*other, SHORT_LEASE, SHORT_LEASE).await;
 }
 
 /// Failed work comes back at once if that is asked for, and the attempt counts.
@@ -134,7 +135,7 @@ pub(super) async fn release_at_once(rig: &mut dyn Rig) {
     }
     lost(consumer.acknowledge(&message).await);
     consumer.acknowledge(&held).await.expect("the last lease holds");
-    nothing_comes(&*consumer, QUIET).await;
+    nothing_comes(&*consumer, LEASE, QUIET).await;
 }
 
 /// Work that wasn't begun comes back as if it had never been handed out.

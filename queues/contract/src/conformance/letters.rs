@@ -20,7 +20,7 @@ pub(super) async fn dead_letter_life(rig: &mut dyn Rig) {
     let age = letter.died_at.duration_since(began).as_secs();
     assert!((-2..60).contains(&age), "it died {age} s after the case began");
     assert_eq!(store.show(&letter.id).await, Ok(letter.clone()));
-    nothing_comes(&*consumer, QUIET).await;
+    nothing_comes(&*consumer, LEASE, QUIET).await;
 
     store.retry(&letter.id).await.expect("it can be put back");
     let again = receive_one(&*consumer, LEASE).await;
@@ -35,7 +35,7 @@ pub(super) async fn dead_letter_life(rig: &mut dyn Rig) {
     assert_eq!((letter.reason.as_str(), letter.attempts), ("for good", 1));
     store.purge(&letter.id).await.expect("it can be deleted");
     until_letters(&*store, 0).await;
-    nothing_comes(&*consumer, QUIET).await;
+    nothing_comes(&*consumer, LEASE, QUIET).await;
 }
 
 /// Many are listed in pages, in the order in which they died, none twice; looking disturbs nothing.

@@ -37,7 +37,7 @@ fn name(destination: Destination) -> &'static str {
     }
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Rig for EmbeddedRig {
     fn facts(&self) -> Facts {
         Facts {
@@ -45,6 +45,7 @@ impl Rig for EmbeddedRig {
             formats: &[Format::Context, Format::CloudEvents, Format::Raw],
             durable: Durable::Embedded,
             publish_deadline: Duration::from_secs(3),
+            limit_reserve: 0,
         }
     }
 

@@ -39,7 +39,7 @@ struct LyingRig {
     lie: Lie,
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Rig for LyingRig {
     fn facts(&self) -> Facts {
         Facts { publish_deadline: Duration::from_secs(1), ..self.inner.facts() }
