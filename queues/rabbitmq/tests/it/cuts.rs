@@ -1,0 +1,1 @@
+//! Connections that are cut while messages are on their way.

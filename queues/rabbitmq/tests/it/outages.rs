@@ -1,0 +1,1 @@
+//! A broker that is absent, killed, frozen or blocked.
