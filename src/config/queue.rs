@@ -190,7 +190,7 @@ pub struct Azure {
     expecting = "a queue's URL is a string, one of { env = \"NAME\" } and { file = \"PATH\" }, or a list of them"
 )]
 pub(super) enum Url {
-    Plain(Zeroizing<String>),
+    Plain(String),
     From(Source),
 }
 
@@ -214,7 +214,7 @@ impl Addresses {
     /// Of the flag, or of its variable: a SOURCE, or the addresses themselves.
     pub(super) fn of_flag(text: &str) -> Result<Self, ConfigError> {
         let mut addresses = Self::default();
-        addresses.add(&Url::Plain(Zeroizing::new(text.to_owned()))).map_err(|e| wrong("--queue-url", &e))?;
+        addresses.add(&Url::Plain(text.to_owned())).map_err(|e| wrong("--queue-url", &e))?;
         Ok(addresses)
     }
 
@@ -239,7 +239,7 @@ impl Addresses {
         };
         let text = match (&source, url) {
             (Some(source), _) => read_text(source)?,
-            (None, Url::Plain(text)) => text.clone(),
+            (None, Url::Plain(text)) => Zeroizing::new(text.clone()),
             // The first arm has it.
             (None, Url::From(_)) => return Ok(()),
         };
