@@ -70,3 +70,6 @@ pub const SLOW_PART: u32 = 2;
 
 /// The drain makes way for live traffic once in so long: its last step must have had time to help.
 pub const YIELD_INTERVAL: Duration = Duration::from_millis(100);
+
+/// After it made way the drain takes no more for so long.
+pub const YIELD_REST: Duration = Duration::from_secs(1);

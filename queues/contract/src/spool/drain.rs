@@ -140,7 +140,10 @@ impl Drain {
             tokio::time::sleep(bounds::STORE_RETRY).await;
         }
         self.report();
-        let mut next = self.look_at.min(self.pace.probe_at().unwrap_or(self.look_at));
+        let mut next = self.look_at;
+        if let Some(at) = self.pace.probe_at().filter(|_| self.window.is_ready()) {
+            next = next.min(at);
+        }
         if self.pace.is_failing() {
             next = next.min(Instant::now() + bounds::HEALTH_LOOK);
         }
@@ -270,7 +273,7 @@ impl Drain {
         match result {
             Ok(_) => {
                 self.shared.broker.confirmed(took);
-                self.pace.confirmed();
+                self.pace.confirmed(now);
                 count(&self.shared.counters.drained);
                 self.shared.outage.drained_one();
                 self.window.confirm(entry.key);

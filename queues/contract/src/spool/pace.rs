@@ -1,7 +1,7 @@
 //! How many entries may be on their way to the broker.
 //!
 //! One more for each confirmation, so that a broker that has just come back is found to be well before it
-//! gets many at a time. Half as many when live messages become slow: they go first. While the broker is in
+//! gets many at a time. Half as many when live messages become slow, and no more for a second: they go first. While the broker is in
 //! trouble, a probe a second; while it refuses, at growing distances.
 
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) struct Pace {
     refusals: u32,
     /// Slow live messages when the drain last made way.
     slow_seen: u64,
-    yielded_at: Instant,
+    yielded_at: Option<Instant>,
 }
 
 impl Pace {
@@ -40,7 +40,7 @@ impl Pace {
             refused: refused(),
             refusals: 0,
             slow_seen: 0,
-            yielded_at: now,
+            yielded_at: None,
         }
     }
 
@@ -71,13 +71,15 @@ impl Pace {
     }
 
     /// The broker took one.
-    pub(super) fn confirmed(&mut self) {
+    pub(super) fn confirmed(&mut self, now: Instant) {
         if self.failing {
             self.refused = refused();
         }
         self.refusals = 0;
         (self.failing, self.probing, self.probe_at) = (false, false, None);
-        self.allowed = (self.allowed + 1).min(bounds::IN_FLIGHT_MAX);
+        if self.yielded_at.is_none_or(|at| now.duration_since(at) >= bounds::YIELD_REST) {
+            self.allowed = (self.allowed + 1).min(bounds::IN_FLIGHT_MAX);
+        }
     }
 
     /// The broker didn't take one. True when that isn't about this entry alone.
@@ -119,9 +121,10 @@ impl Pace {
 
     /// Makes way when more live messages were slow than the last time.
     pub(super) fn look_at_live(&mut self, slow: u64, now: Instant) {
-        if slow > self.slow_seen && now.duration_since(self.yielded_at) >= bounds::YIELD_INTERVAL {
+        let lately = self.yielded_at.is_some_and(|at| now.duration_since(at) < bounds::YIELD_INTERVAL);
+        if slow > self.slow_seen && !lately {
             self.allowed = (self.allowed / 2).max(1);
-            self.yielded_at = now;
+            self.yielded_at = Some(now);
             self.slow_seen = slow;
         }
     }
@@ -162,7 +165,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(pace.more(0, now), 1);
         for _ in 0..bounds::IN_FLIGHT_MAX + 5 {
-            pace.confirmed();
+            pace.confirmed(Instant::now());
         }
         assert_eq!(pace.more(0, now), bounds::IN_FLIGHT_MAX);
         assert_eq!(pace.more(bounds::IN_FLIGHT_MAX - 1, now), 1);
@@ -171,7 +174,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn in_trouble_there_is_a_probe_a_second() {
         let mut pace = Pace::new();
-        (0..64).for_each(|_| pace.confirmed());
+        (0..64).for_each(|_| pace.confirmed(Instant::now()));
         let mut now = Instant::now();
         for _ in 0..64 {
             assert!(pace.failed(Trouble::Away, now));
@@ -204,10 +207,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_few_refused_entries_do_not_stop_the_others_and_many_do() {
         let mut pace = Pace::new();
-        (0..64).for_each(|_| pace.confirmed());
+        (0..64).for_each(|_| pace.confirmed(Instant::now()));
         let now = Instant::now();
         assert!(!pace.failed(Trouble::Rejected, now) && !pace.failed(Trouble::Unroutable, now));
-        pace.confirmed();
+        pace.confirmed(Instant::now());
         assert!(!pace.failed(Trouble::Rejected, now) && !pace.is_failing());
         assert!(!pace.failed(Trouble::Rejected, now));
         assert!(pace.failed(Trouble::Rejected, now) && pace.is_failing());
@@ -216,7 +219,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn slow_live_messages_halve_it_once_in_an_interval() {
         let mut pace = Pace::new();
-        (0..64).for_each(|_| pace.confirmed());
+        (0..64).for_each(|_| pace.confirmed(Instant::now()));
         let now = Instant::now() + bounds::YIELD_INTERVAL;
         (1..50).for_each(|slow| pace.look_at_live(slow, now));
         assert_eq!(pace.more(0, now), 32);

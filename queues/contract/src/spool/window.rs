@@ -36,6 +36,11 @@ impl Window {
         self.slots.is_empty()
     }
 
+    /// Whether an entry could be sent now.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Entries that were just claimed. One that is known already has only got a new lease.
     pub(super) fn add(&mut self, entries: Vec<Claimed>, known: Known) {
         self.end(known.ended);
