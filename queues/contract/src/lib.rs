@@ -7,6 +7,7 @@
 //! * [`mod@format`]: the forms in which it can go into a queue: context, CloudEvents, raw.
 //! * [`handler`]: [`WebHookQueueHandler`], which makes a message durable and gives a [`Receipt`].
 //! * [`publisher`]: [`WebHookQueuePublisher`], a queue handler whose confirmation crosses a network.
+//! * [`mod@spool`]: [`Spooled`], local disk in front of any such handler, for when the broker is slow or away.
 //! * [`route`]: [`RouteTemplate`], subjects and routing keys with variables.
 //! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
 //! * [`dead`]: [`DeadLetterStore`], what workers gave up on, for an operator's commands.
@@ -26,6 +27,7 @@ pub mod json;
 pub mod notifications;
 pub mod publisher;
 pub mod route;
+pub mod spool;
 
 pub use consumer::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 pub use context::{RequestFacts, WebHookQueueContext};
@@ -37,3 +39,4 @@ pub use json::DecodeError;
 pub use notifications::CustomNotifications;
 pub use publisher::{Publishing, WebHookQueuePublisher};
 pub use route::RouteTemplate;
+pub use spool::{Ack, SpoolOptions, SpoolStore, Spooled};
