@@ -12,6 +12,12 @@ pub(crate) const ACK_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Pause before a message is published again whose first copy is still being stored.
 pub(crate) const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a subject that nobody takes is tried again, and after what pause: while a stream changes its
+/// leader, or its server begins to stop, there is nobody for a moment.
+pub(crate) const NOBODY_TRIES: u32 = 2;
+/// See [`NOBODY_TRIES`].
+pub(crate) const NOBODY_PAUSE: Duration = Duration::from_millis(75);
+
 /// Messages that may wait for their acknowledgement: far more than a healthy server leaves waiting, few
 /// enough to keep small what a frozen one piles up.
 pub(crate) const IN_FLIGHT_MAX: usize = 8192;
@@ -81,8 +87,43 @@ pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 /// What the longest headers take that a message of the format `context` has, rather more than less.
 pub(crate) const HEADER_RESERVE: usize = 1 << 10;
 
-/// JetStream stores no longer headers.
-pub(crate) const HEADERS_MAX: usize = (64 << 10) - 1;
+/// What a dead letter's headers take beyond the message's own, rather more than less. No message is
+/// published that couldn't become one.
+pub(crate) const DEAD_RESERVE: usize = 3 << 10;
+
+/// A dead letter's reason, which is a header.
+pub(crate) const REASON_BYTES: usize = 1 << 10;
+
+/// JetStream stores no headers longer than 64 KiB.
+pub(crate) const HEADERS_MAX: usize = (64 << 10) - 1 - DEAD_RESERVE;
+
+/// How long the server waits for a worker before it hands a message out again, until a worker has asked for
+/// a lease.
+pub(crate) const ACK_WAIT_FIRST: Duration = Duration::from_secs(60);
+
+/// The longest lease: far beyond any work, and what it takes until a killed worker's message comes back.
+pub(crate) const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest wait for a message in one request to the server; a longer one is several.
+pub(crate) const PULL_WAIT: Duration = Duration::from_secs(30);
+
+/// The most messages of one request to the server.
+pub(crate) const PULL_MESSAGES: usize = 256;
+
+/// A lease ends for its worker so much before the server may hand the message out again.
+pub(crate) const LEASE_MARGIN: Duration = Duration::from_millis(50);
+
+/// How long a worker's verdict is tried for, over a connection that comes back if need be.
+pub(crate) const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause before a verdict is sent again that nobody has answered.
+pub(crate) const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Messages whose releases a worker remembers.
+pub(crate) const RELEASES_MAX: usize = 1 << 16;
+
+/// A page of dead letters ends at so many bytes.
+pub(crate) const DEAD_PAGE_BYTES: usize = 8 << 20;
 
 /// A credentials or key file; real ones have a few KiB.
 pub(crate) const SECRET_FILE_BYTES: u64 = 64 << 10;

@@ -71,16 +71,17 @@ impl Link {
         Ok(Self { client, jetstream, address: address.shown.clone(), lost, signals })
     }
 
-    /// Returns when the connection is over, with the reason. `elsewhere`: there is another server to go to
-    /// when this one is about to stop.
-    pub(crate) async fn watch(&self, elsewhere: bool) -> String {
-        loop {
-            if self.client.connection_state() != State::Connected {
-                return format!("{} closed the connection or doesn't answer", self.address);
-            }
-            if elsewhere && self.signals.lame_duck.load(Ordering::Relaxed) {
-                return format!("{} is about to stop", self.address);
-            }
+    /// Returns when the connection is over, with the reason.
+    pub(crate) async fn end(&self) -> String {
+        while self.client.connection_state() == State::Connected {
+            let _ = tokio::time::timeout(bounds::STATE_POLL, self.signals.changed.notified()).await;
+        }
+        format!("{} closed the connection or doesn't answer", self.address)
+    }
+
+    /// Returns when the server is about to stop; it lives on for some time.
+    pub(crate) async fn lame(&self) {
+        while !self.signals.lame_duck.load(Ordering::Relaxed) {
             let _ = tokio::time::timeout(bounds::STATE_POLL, self.signals.changed.notified()).await;
         }
     }

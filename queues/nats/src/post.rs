@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, Request, RequestErrorKind};
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use sluiced_queue::EnqueueError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -80,11 +82,12 @@ impl InFlight {
     }
 }
 
-/// One sending of a letter.
-enum Sent {
-    Answered(Answer),
-    /// It may have arrived or not: no answer in time, or the connection is gone.
-    Unsure,
+/// What a connection has to say to a letter.
+enum Said {
+    /// To the first copy, or to a further one.
+    Answer(Answer, bool),
+    /// It may have arrived or not, and no answer can come over this connection any more.
+    Nothing,
     NobodyThere,
     Impossible(EnqueueError),
 }
@@ -96,60 +99,98 @@ pub(crate) async fn send(
     letter: &Letter,
     pace: Pace,
 ) -> Result<Stored, EnqueueError> {
+    let late =
+        EnqueueError::TimedOut { deadline_ms: u64::try_from(pace.deadline.as_millis()).unwrap_or(u64::MAX) };
     let deadline = Instant::now() + pace.deadline;
-    let timed_out = || EnqueueError::TimedOut {
-        deadline_ms: u64::try_from(pace.deadline.as_millis()).unwrap_or(u64::MAX),
-    };
+    let sending = send_and_send(connection, letter, pace.ack_timeout, deadline);
+    match tokio::time::timeout_at(deadline, sending).await {
+        Ok(Some(sent)) => sent,
+        Ok(None) | Err(_) => Err(late),
+    }
+}
+
+/// `None` when it became too late.
+async fn send_and_send(
+    connection: &Connection,
+    letter: &Letter,
+    ack_timeout: Duration,
+    deadline: Instant,
+) -> Option<Result<Stored, EnqueueError>> {
     // The first copy goes now or not at all; a further one may wait for the connection to come back.
-    let mut link = connection.link().map_err(no_link)?;
-    let mut first = true;
+    let mut link = match connection.link() {
+        Ok(link) => link,
+        Err(down) => return Some(Err(no_link(down))),
+    };
+    let (mut sent, mut alone) = (0, 0);
     loop {
-        let until = deadline.min(Instant::now() + pace.ack_timeout);
-        match send_once(&link, letter, until).await {
-            Sent::Answered(Answer::Stored { duplicate }) => {
+        match over(&link, letter, ack_timeout, &mut sent).await {
+            Said::Answer(Answer::Stored { duplicate }, first) => {
                 link.granted(&letter.subject);
-                return Ok(Stored { duplicate: duplicate && first });
+                return Some(Ok(Stored { duplicate: duplicate && first }));
             }
-            Sent::Answered(Answer::Refused(error)) | Sent::Impossible(error) => return Err(error),
-            Sent::Answered(Answer::Again) => tokio::time::sleep(bounds::CONFLICT_PAUSE).await,
-            Sent::NobodyThere => {
+            Said::Answer(Answer::Refused(error), _) | Said::Impossible(error) => return Some(Err(error)),
+            Said::Answer(Answer::Again, _) => tokio::time::sleep(bounds::CONFLICT_PAUSE).await,
+            Said::NobodyThere if alone < bounds::NOBODY_TRIES => {
+                alone += 1;
+                tokio::time::sleep(bounds::NOBODY_PAUSE).await;
+            }
+            Said::NobodyThere => {
                 let why = format!("no stream takes {}", letter.subject);
-                return Err(EnqueueError::Unroutable(why));
+                return Some(Err(EnqueueError::Unroutable(why)));
             }
-            Sent::Unsure => {}
+            Said::Nothing => {}
+        }
+        link = connection.wait(deadline).await.ok()?;
+    }
+}
+
+/// Sends copies over one connection, each a while after the last, until one of them is answered: an answer
+/// that takes longer than a copy's time is one all the same.
+async fn over(link: &Link, letter: &Letter, ack_timeout: Duration, sent: &mut usize) -> Said {
+    let mut copies = FuturesUnordered::new();
+    let mut pause = ack_timeout;
+    loop {
+        copies.push(copy(link, letter, *sent == 0));
+        *sent += 1;
+        let next = Instant::now() + pause;
+        // A server that is slow under load isn't helped by many copies.
+        pause *= 2;
+        while Instant::now() < next {
+            tokio::select! {
+                said = copies.next() => match said {
+                    Some(Some(said)) => return said,
+                    Some(None) if copies.is_empty() => return Said::Nothing,
+                    Some(None) => {}
+                    None => return Said::Nothing,
+                },
+                () = link.lost.cancelled() => return Said::Nothing,
+                () = tokio::time::sleep_until(next) => {}
+            }
         }
         if let Some(text) = link.denied(&letter.subject) {
-            return Err(EnqueueError::Misconfigured(text));
-        }
-        first = false;
-        link = connection.wait(deadline).await.map_err(|_| timed_out())?;
-        if Instant::now() >= deadline {
-            return Err(timed_out());
+            return Said::Impossible(EnqueueError::Misconfigured(text));
         }
     }
 }
 
-async fn send_once(link: &Arc<Link>, letter: &Letter, until: Instant) -> Sent {
+/// One copy; `None` when the connection gave up on it.
+async fn copy(link: &Link, letter: &Letter, first: bool) -> Option<Said> {
     let request =
         Request::new().payload(letter.payload.clone()).headers(letter.headers.clone()).timeout(None);
-    let answered = tokio::select! {
-        answered = tokio::time::timeout_at(until, link.client.send_request(letter.subject.clone(), request)) => answered,
-        () = link.lost.cancelled() => return Sent::Unsure,
-    };
-    match answered {
-        Ok(Ok(message)) => Sent::Answered(answer::read(&message, &letter.stream, letter.bytes())),
-        Ok(Err(error)) => match error.kind() {
-            RequestErrorKind::NoResponders => Sent::NobodyThere,
-            RequestErrorKind::MaxPayloadExceeded => Sent::Impossible(EnqueueError::TooLarge {
+    match link.client.send_request(letter.subject.clone(), request).await {
+        Ok(message) => Some(Said::Answer(answer::read(&message, &letter.stream, letter.bytes()), first)),
+        Err(error) => match error.kind() {
+            RequestErrorKind::NoResponders => Some(Said::NobodyThere),
+            RequestErrorKind::MaxPayloadExceeded => Some(Said::Impossible(EnqueueError::TooLarge {
                 bytes: letter.bytes(),
                 bytes_max: link.max_payload(),
-            }),
+            })),
             RequestErrorKind::InvalidSubject => {
-                Sent::Impossible(EnqueueError::Misconfigured(format!("`{}` is no subject", letter.subject)))
+                let why = format!("`{}` is no subject", letter.subject);
+                Some(Said::Impossible(EnqueueError::Misconfigured(why)))
             }
-            RequestErrorKind::TimedOut | RequestErrorKind::Other => Sent::Unsure,
+            RequestErrorKind::TimedOut | RequestErrorKind::Other => None,
         },
-        Err(_) => Sent::Unsure,
     }
 }
 

@@ -107,7 +107,7 @@ impl NatsQueue {
     fn fitting(&self, letter: Letter) -> Result<Letter, EnqueueError> {
         // A limit that the server has not told is no reason to refuse: it may have been raised.
         let Ok(link) = self.shared.connection.link() else { return Ok(letter) };
-        let bytes_max = link.max_payload().min(self.target.message_max().unwrap_or(usize::MAX));
+        let bytes_max = self.target.bytes_max(&link);
         match letter.bytes() {
             bytes if bytes > bytes_max => Err(EnqueueError::TooLarge { bytes, bytes_max }),
             _ => Ok(letter),
@@ -143,8 +143,8 @@ impl WebHookQueueHandler for NatsQueue {
     fn message_bytes_max(&self) -> usize {
         let options = &self.shared.options;
         let limit = match self.shared.connection.link() {
-            Ok(link) => link.max_payload().min(self.target.message_max().unwrap_or(usize::MAX)),
-            Err(_) => options.message_bytes_max.unwrap_or(bounds::MAX_PAYLOAD),
+            Ok(link) => self.target.bytes_max(&link),
+            Err(_) => options.message_bytes_max.unwrap_or(bounds::MAX_PAYLOAD - bounds::DEAD_RESERVE),
         };
         limit.saturating_sub(bounds::HEADER_RESERVE)
     }
@@ -169,7 +169,7 @@ impl WebHookQueueHandler for NatsQueue {
 
     async fn close(&self) {
         let _ = tokio::time::timeout(bounds::CLOSE_DEADLINE, self.shared.in_flight.empty()).await;
-        self.shared.connection.close();
+        self.shared.connection.close().await;
     }
 }
 

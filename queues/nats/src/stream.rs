@@ -161,7 +161,7 @@ pub(crate) fn warnings(info: &Info, wanted: &Config, options: &Options) -> Vec<S
 }
 
 /// An acknowledgement says "written", not "synced".
-fn power_safety(config: &Config, options: &Options) -> Vec<String> {
+pub(crate) fn power_safety(config: &Config, options: &Options) -> Vec<String> {
     let mut warnings = Vec::new();
     if config.persist_mode == Some(PersistenceMode::Async) {
         warnings.push("it acknowledges before it has written (`persist_mode: async`): a crash of the server loses acknowledged webhooks".into());

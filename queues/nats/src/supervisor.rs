@@ -1,11 +1,12 @@
 //! Keeps one connection up, for as long as anybody wants one.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use crate::address::{self, Address};
 use crate::bounds;
@@ -26,6 +27,7 @@ pub(crate) enum Status {
 pub(crate) struct Connection {
     pub(crate) status: watch::Receiver<Status>,
     closed: CancellationToken,
+    tasks: TaskTracker,
     _end: DropGuard,
 }
 
@@ -44,7 +46,8 @@ impl Connection {
             began: Instant::now(),
         };
         let ended = closed.clone();
-        tokio::spawn(async move {
+        let tasks = TaskTracker::new();
+        tasks.spawn(async move {
             let status = supervisor.status.clone();
             tokio::select! {
                 () = ended.cancelled() => {}
@@ -54,11 +57,15 @@ impl Connection {
                 link.lost.cancel();
             }
         });
-        Self { status, _end: closed.clone().drop_guard(), closed }
+        tasks.close();
+        Self { status, _end: closed.clone().drop_guard(), closed, tasks }
     }
 
     /// The connection, if there is one.
     pub(crate) fn link(&self) -> Result<Arc<Link>, Down> {
+        if self.closed.is_cancelled() {
+            return Status::Closed.link();
+        }
         self.status.borrow().link()
     }
 
@@ -72,8 +79,10 @@ impl Connection {
         }
     }
 
-    pub(crate) fn close(&self) {
+    /// Lets go of the connection; what still waits for an answer gets none.
+    pub(crate) async fn close(&self) {
         self.closed.cancel();
+        self.tasks.wait().await;
     }
 }
 
@@ -109,48 +118,89 @@ enum Told {
 
 impl Supervisor {
     async fn run(mut self) {
+        let mut next = None;
         let mut avoid = None;
         loop {
-            let link = Arc::new(self.connect(avoid.take()).await);
-            self.discover(&link);
-            // Publishes wait for this, so it is short; what it doesn't get done the other task does.
-            let _ = tokio::time::timeout(bounds::FIRST_LOOK, self.targets.look(&link)).await;
-            self.up(&link);
-            let looking = tokio::spawn(self.targets.clone().keep(link.clone()));
-            let why = link.watch(self.settings.addresses.len() + self.discovered.len() > 1).await;
-            looking.abort();
-            self.began = Instant::now();
+            let link = match next.take() {
+                Some(link) => link,
+                None => self.connect(avoid.take()).await,
+            };
+            next = self.serve(&Arc::new(link), &mut avoid).await;
+        }
+    }
+
+    /// One connection, until it is over. Gives the next one if there is one already.
+    async fn serve(&mut self, link: &Arc<Link>, avoid: &mut Option<String>) -> Option<Link> {
+        self.discover(link);
+        // Publishes wait for this, so it is short; what it doesn't get done is done below.
+        let _ = tokio::time::timeout(bounds::FIRST_LOOK, self.targets.look(link)).await;
+        self.up(link);
+        *avoid = Some(link.address.clone());
+        let targets = self.targets.clone();
+        let leave = async {
+            link.lame().await;
+            if self.others(&link.address).is_empty() {
+                return std::future::pending().await;
+            }
+            tracing::info!(backend = "nats", address = %link.address, "broker is about to stop; going elsewhere");
+            self.elsewhere(&link.address).await
+        };
+        let (next, why) = tokio::select! {
+            why = link.end() => (None, why),
+            // What is in flight over the old connection is answered over it.
+            next = leave => (Some(next), String::new()),
+            () = targets.keep(link) => (None, "nobody looks after the streams".into()),
+        };
+        self.began = Instant::now();
+        if next.is_none() {
             self.down(Down { why, refused: false });
             link.lost.cancel();
-            avoid = Some(link.address.clone());
         }
+        next
     }
 
     /// Tries all servers, round after round.
     async fn connect(&mut self, avoid: Option<String>) -> Link {
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(bounds::RECONNECT_FIRST)
-            .with_max_delay(bounds::RECONNECT_MAX)
-            .with_jitter()
-            .without_max_times()
-            .build();
         // The server that was just lost comes last.
         let mut addresses: Vec<_> = self.settings.addresses.iter().chain(&self.discovered).cloned().collect();
         addresses.sort_by_key(|address| avoid.as_ref() == Some(&address.shown));
+        let mut pauses = pauses();
         loop {
-            let mut worst: Option<Down> = None;
-            for address in &addresses {
-                match Link::connect(&self.settings, address).await {
-                    Ok(link) => return link,
-                    Err(down) if down.refused || worst.is_none() => worst = Some(down),
-                    Err(_) => {}
-                }
-            }
-            if let Some(down) = worst {
-                self.down(down);
+            match self.round(&addresses).await {
+                Ok(link) => return link,
+                Err(down) => self.down(down),
             }
             tokio::time::sleep(pauses.next().unwrap_or(bounds::RECONNECT_MAX)).await;
         }
+    }
+
+    /// Tries all servers but one, while that one still serves.
+    async fn elsewhere(&self, leaving: &str) -> Link {
+        let addresses = self.others(leaving);
+        let mut pauses = pauses();
+        loop {
+            if let Ok(link) = self.round(&addresses).await {
+                return link;
+            }
+            tokio::time::sleep(pauses.next().unwrap_or(bounds::RECONNECT_MAX)).await;
+        }
+    }
+
+    fn others(&self, leaving: &str) -> Vec<Address> {
+        let all = self.settings.addresses.iter().chain(&self.discovered);
+        all.filter(|address| address.shown != leaving).cloned().collect()
+    }
+
+    async fn round(&self, addresses: &[Address]) -> Result<Link, Down> {
+        let mut worst = Down { why: "there is no server to connect to".into(), refused: false };
+        for address in addresses {
+            match Link::connect(&self.settings, address).await {
+                Ok(link) => return Ok(link),
+                Err(down) if down.refused || !worst.refused => worst = down,
+                Err(_) => {}
+            }
+        }
+        Err(worst)
     }
 
     fn discover(&mut self, link: &Link) {
@@ -188,4 +238,13 @@ impl Supervisor {
         }
         self.status.send_replace(Status::Down(down));
     }
+}
+
+fn pauses() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(bounds::RECONNECT_FIRST)
+        .with_max_delay(bounds::RECONNECT_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }

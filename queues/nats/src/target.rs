@@ -79,13 +79,19 @@ impl Target {
         })
     }
 
+    /// The stream as we would create it.
+    pub(crate) fn wanted(&self) -> &Config {
+        &self.wanted
+    }
+
     pub(crate) fn readiness(&self) -> Readiness {
         self.state().readiness.clone()
     }
 
-    /// The stream's own limit on a message, headers included.
-    pub(crate) fn message_max(&self) -> Option<usize> {
-        Some(self.message_max.load(Ordering::Relaxed)).filter(|max| *max > 0)
+    /// The longest message that can be published, headers included.
+    pub(crate) fn bytes_max(&self, link: &Link) -> usize {
+        let own = Some(self.message_max.load(Ordering::Relaxed)).filter(|max| *max > 0);
+        link.max_payload().saturating_sub(bounds::DEAD_RESERVE).min(own.unwrap_or(usize::MAX))
     }
 
     /// Looks at the stream, and creates it when it is missing and that is wanted.
@@ -189,12 +195,12 @@ impl Targets {
     }
 
     /// Looks at them for as long as the connection lasts.
-    pub(crate) async fn keep(self: Arc<Self>, link: Arc<Link>) {
+    pub(crate) async fn keep(&self, link: &Link) {
         loop {
             let urgent = self.all().iter().any(|target| target.is_urgent());
             let pause = if urgent { bounds::LOOK_AGAIN_SOON } else { bounds::LOOK_AGAIN };
             let _ = tokio::time::timeout(pause, self.wanted.notified()).await;
-            self.look(&link).await;
+            self.look(link).await;
             tokio::time::sleep(bounds::LOOK_PAUSE).await;
         }
     }

@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dead;
+mod faults;
 mod publish;
 mod support;
+mod work;

@@ -7,7 +7,7 @@ use sluiced_nats::{Destination, NatsQueue, Options};
 use sluiced_queue::{Durable, EnqueueError, Format, WebHookQueueContext, WebHookQueueHandler};
 use tokio::task::JoinSet;
 
-use crate::support::{jetstream, options, ready, stored, until_ready, webhook};
+use crate::support::{jetstream, options, put, ready, stored, until_ready, webhook};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirmed_webhook_is_in_the_stream_under_its_id_and_subject() {
@@ -44,7 +44,7 @@ async fn two_hundred_and_fifty_six_at_once_are_each_stored_once() {
         let queue = queue.clone();
         tasks.spawn(async move {
             for round in 0..20 {
-                queue.enqueue(&webhook(task * 20 + round)).await.unwrap();
+                put(&queue, &webhook(task * 20 + round)).await;
             }
         });
     }
@@ -69,7 +69,7 @@ async fn handlers_of_one_stream_have_message_ids_of_their_own() {
     let subject = Some("webhooks.audit.{receiver}".to_owned());
     let audit = queue.to(Destination { subject, ..Destination::default() }, "audit").unwrap();
     let webhook = webhook(1);
-    queue.enqueue(&webhook).await.unwrap();
+    put(&queue, &webhook).await;
     assert!(!audit.enqueue(&webhook).await.unwrap().is_duplicate());
     assert_eq!(stored(&nats, "WEBHOOKS").await, 2, "one id on two subjects would be a duplicate");
     let stream = jetstream(&nats).await.get_stream("WEBHOOKS").await.unwrap();
@@ -81,7 +81,7 @@ async fn handlers_of_one_stream_have_message_ids_of_their_own() {
     let other = queue.to(other, "audit").unwrap();
     assert_eq!(other.destination(), "stream AUDIT, subject audit.{receiver}.{id}.{action}");
     until_ready(&other).await;
-    other.enqueue(&webhook).await.unwrap();
+    put(&other, &webhook).await;
     assert_eq!(stored(&nats, "AUDIT").await, 1);
 }
 
@@ -102,7 +102,7 @@ async fn whatever_a_sender_puts_into_names_and_headers_goes_through_and_comes_ba
             webhook.content_type = Some(format!("application/json;{text}"));
             webhook.request.query = text.into();
             webhook.request.headers.push(("x-odd".into(), vec![text.into(), text.into()]));
-            queue.enqueue(&webhook).await.unwrap();
+            put(&queue, &webhook).await;
             expected.push(webhook);
         }
     }

@@ -1,10 +1,11 @@
 //! What the tests share.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use sluiced_nats::{NatsQueue, Options};
-use sluiced_queue::{Data, Health, RequestFacts, WebHookQueueContext, WebHookQueueHandler};
+use sluiced_queue::{Data, Durable, Health, RequestFacts, WebHookQueueContext, WebHookQueueHandler};
 use sluiced_test_brokers::{Nats, until};
 use uuid::Uuid;
 
@@ -78,4 +79,34 @@ pub(crate) async fn jetstream(nats: &Nats) -> async_nats::jetstream::Context {
 /// How many messages are in a stream.
 pub(crate) async fn stored(nats: &Nats, stream: &str) -> u64 {
     jetstream(nats).await.get_stream(stream).await.unwrap().cached_info().state.messages
+}
+
+/// Puts one into the queue.
+pub(crate) async fn put(queue: &NatsQueue, webhook: &WebHookQueueContext) {
+    let receipt = queue.enqueue(webhook).await.unwrap();
+    assert_eq!(receipt.durable(), Durable::Broker);
+}
+
+/// What this crate logs from now on, a line each.
+pub(crate) fn record() -> Arc<Mutex<Vec<String>>> {
+    use tracing_subscriber::layer::SubscriberExt;
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let subscriber = tracing_subscriber::registry().with(Recorder(lines.clone()));
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    lines
+}
+
+struct Recorder(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Recorder {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        if !event.metadata().target().starts_with("sluiced_nats") {
+            return;
+        }
+        let mut line = event.metadata().level().to_string();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            line += &format!(" {field}={value:?}");
+        });
+        self.0.lock().unwrap().push(line);
+    }
 }
