@@ -4,8 +4,8 @@ use clap::ArgMatches;
 
 use super::Failure;
 use crate::backend;
-use crate::catalog::{Catalog, Own};
 use crate::bounds::CONNECT_TIMEOUT;
+use crate::catalog::{Catalog, Own};
 use crate::cli::CheckFlags;
 use crate::config::{ConfigError, QueueConfig, resolve};
 use crate::receivers::Receivers;
@@ -58,7 +58,8 @@ async fn connect(config: &QueueConfig) -> Result<(), Failure> {
     let reached = tokio::time::timeout(CONNECT_TIMEOUT, backend::check_connect(config)).await;
     let late = || Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
     let warnings = reached.unwrap_or_else(|_| late());
-    let warnings = warnings.map_err(|why| Failure::Running(format!("{} can't be used: {why}", config.backend)))?;
+    let warnings =
+        warnings.map_err(|why| Failure::Running(format!("{} can't be used: {why}", config.backend)))?;
     for warning in warnings {
         println!("warning: {warning}");
     }
