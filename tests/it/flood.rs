@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,6 +50,17 @@ impl Flood {
     /// Starts so many senders. Delivery ids begin with `prefix`. A sender ends when its connection
     /// breaks, or is closed by an answer that says so.
     pub fn start(address: SocketAddr, senders: usize, prefix: &str) -> Self {
+        Self::every(Duration::ZERO, address, senders, prefix)
+    }
+
+    /// The same with so many webhooks a second by all of them together, evenly spread. A sender that had to wait
+    /// for an answer catches up.
+    pub fn paced(per_second: u32, address: SocketAddr, senders: usize, prefix: &str) -> Self {
+        let every = Duration::from_secs(1) * u32::try_from(senders).unwrap() / per_second;
+        Self::every(every, address, senders, prefix)
+    }
+
+    fn every(every: Duration, address: SocketAddr, senders: usize, prefix: &str) -> Self {
         raise_open_files();
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let shared = (stop.clone(), acknowledged.clone());
@@ -61,7 +72,11 @@ impl Flood {
                 for number in 0..senders {
                     let (stop, acknowledged) = shared.clone();
                     let prefix = format!("{prefix}-{number}");
-                    tasks.spawn(async move { send(address, &prefix, &stop, &acknowledged).await });
+                    let begin = every * u32::try_from(number).unwrap() / u32::try_from(senders).unwrap();
+                    tasks.spawn(async move {
+                        tokio::time::sleep(begin).await;
+                        send(address, every, &prefix, &stop, &acknowledged).await
+                    });
                 }
                 tasks.join_all().await.into_iter().fold(Tally::default(), Tally::plus)
             })
@@ -103,7 +118,13 @@ impl Tally {
     }
 }
 
-async fn send(address: SocketAddr, prefix: &str, stop: &AtomicBool, acknowledged: &AtomicU64) -> Tally {
+async fn send(
+    address: SocketAddr,
+    every: Duration,
+    prefix: &str,
+    stop: &AtomicBool,
+    acknowledged: &AtomicU64,
+) -> Tally {
     let mut tally = Tally::default();
     let mut stream = match TcpStream::connect(address).await {
         Ok(stream) => stream,
@@ -114,6 +135,7 @@ async fn send(address: SocketAddr, prefix: &str, stop: &AtomicBool, acknowledged
     };
     stream.set_nodelay(true).unwrap();
     let mut number = 0;
+    let begun = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let delivery = format!("{prefix}-{number}");
         let request = github_request(&delivery, &body_of(&delivery));
@@ -141,6 +163,7 @@ async fn send(address: SocketAddr, prefix: &str, stop: &AtomicBool, acknowledged
             }
         }
         number += 1;
+        tokio::time::sleep_until((begun + every * number).into()).await;
     }
     tally
 }

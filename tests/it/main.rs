@@ -3,6 +3,7 @@
 //! What the tests have in common:
 //!
 //! * [`attack`]: rows of attacks, and how each must end.
+//! * [`broker_common`]: what a daemon in front of a broker must do, whichever it is.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
 //! * [`command`]: runs a command to its end.
 //! * [`daemon`]: starts and stops it, reads its log.
@@ -18,6 +19,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside; pub marks what other modules use")]
 
 mod attack;
+mod broker_common;
 mod client;
 mod command;
 mod daemon;
@@ -30,6 +32,7 @@ mod work_server;
 mod worker;
 
 mod basics;
+mod broker_rabbitmq;
 mod cli;
 mod configuration;
 mod cut_off;

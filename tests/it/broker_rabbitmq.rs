@@ -1,0 +1,75 @@
+//! The daemon in front of RabbitMQ.
+
+use std::process::Command;
+use std::time::Duration;
+
+use sluiced_test_brokers::RabbitMq;
+use tokio::runtime::Runtime;
+
+use crate::broker_common::{Broker, outlasts, python, wait, waits_for};
+use crate::daemon::environment;
+
+/// A broker whose calls wait.
+struct Rabbit {
+    runtime: Runtime,
+    broker: RabbitMq,
+}
+
+impl Rabbit {
+    fn new(running: bool) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let broker = match running {
+            true => runtime.block_on(RabbitMq::start()),
+            false => RabbitMq::absent(""),
+        };
+        Self { runtime, broker }
+    }
+
+    fn restart(&mut self) {
+        self.runtime.block_on(self.broker.restart());
+    }
+
+    fn killed(&mut self) {
+        self.runtime.block_on(self.broker.kill());
+        self.restart();
+    }
+
+    fn frozen(&mut self) {
+        self.broker.freeze();
+        wait(Duration::from_secs(3));
+        self.broker.thaw();
+    }
+
+    fn alarmed(&mut self) {
+        self.runtime.block_on(self.broker.memory_alarm(true));
+        wait(Duration::from_secs(2));
+        self.runtime.block_on(self.broker.memory_alarm(false));
+    }
+}
+
+impl Broker for Rabbit {
+    fn arguments(&self) -> Vec<String> {
+        vec!["--queue=rabbitmq".into(), format!("--queue-url={}", self.broker.url())]
+    }
+
+    fn reader(&self) -> Command {
+        python("read_rabbitmq.py", &[&self.broker.url(), "webhooks", "2"])
+    }
+
+    fn ordeals(&self) -> Vec<fn(&mut Self)> {
+        let kills = environment("SLUICED_TEST_BROKER_KILLS", 1);
+        let mut ordeals = vec![Self::frozen as fn(&mut Self), Self::alarmed];
+        ordeals.extend((0..kills).map(|_| Self::killed as fn(&mut Self)));
+        ordeals
+    }
+}
+
+#[test]
+fn it_is_killed_frozen_and_blocked_and_no_sender_notices() {
+    outlasts(&mut Rabbit::new(true));
+}
+
+#[test]
+fn it_is_absent_at_first() {
+    waits_for(&mut Rabbit::new(false), Rabbit::restart);
+}
