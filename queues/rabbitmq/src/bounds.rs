@@ -43,8 +43,9 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest such pause: so soon after its return a broker is in use again.
 pub const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// A connection that lived so long was a good one, and the pauses begin anew.
-pub const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+/// A connection that lived so long was a good one, and the pauses begin anew. One that ends at once, again and
+/// again, is tried ever more rarely.
+pub const GOOD_CONNECTION: Duration = Duration::from_millis(100);
 
 /// How often a connection's state is looked at besides its events, should one of them be missed.
 pub const STATE_POLL: Duration = Duration::from_millis(500);

@@ -145,8 +145,9 @@ impl Keeper {
             let began = Instant::now();
             match self.broker.open("sluiced").await {
                 Ok(session) => {
-                    let ended = self.stand(session, began).await;
-                    if began.elapsed() > bounds::GOOD_CONNECTION {
+                    let took = began.elapsed();
+                    let ended = self.stand(session, took).await;
+                    if began.elapsed() - took > bounds::GOOD_CONNECTION {
                         pauses = self::pauses();
                     }
                     self.state.send_replace(State::Down(Fault::Lost(ended)));
@@ -161,9 +162,9 @@ impl Keeper {
     }
 
     /// Holds the connection until it ends, and says why it did.
-    async fn stand(&mut self, session: Arc<Session>, began: Instant) -> String {
+    async fn stand(&mut self, session: Arc<Session>, took: Duration) -> String {
         let address = session.address().to_owned();
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         info!(backend = "rabbitmq", address, took_ms, "broker connected");
         self.told = None;
         self.frame_bytes.store(session.frame_bytes(), Ordering::Relaxed);

@@ -11,7 +11,7 @@ use sluiced_test_brokers::{RabbitMq, until};
 use tokio::task::JoinSet;
 
 use crate::raw::{Raw, text};
-use crate::support::{enqueue_timed, not_ready, options, ready, scenario, started, webhook};
+use crate::support::{enqueue_timed, enqueued, not_ready, options, ready, scenario, started, webhook};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing() {
@@ -40,7 +40,7 @@ async fn a_new_queue_is_used_after_a_second(broker: &RabbitMq) {
     assert!(matches!(refused, Err(EnqueueError::Unavailable(_))), "{refused:?}");
     ready(&queue).await;
     assert!(began.elapsed() >= Duration::from_secs(1));
-    queue.enqueue(&webhook()).await.unwrap();
+    enqueued(&queue, &webhook()).await;
     // One that was there already needs no such second.
     let again = RabbitMqQueue::start(options(broker, "new")).unwrap();
     let began = Instant::now();
@@ -75,13 +75,16 @@ async fn every_form_comes_back_whole(broker: &RabbitMq) {
         let queue = started(Options { format, ..options(broker, "forms") }).await;
         let mut odd = webhook();
         odd.id = "a/b {c} \u{85} é".into();
+        odd.data = sluiced_queue::Data::Text("\u{0}\r\n é".into());
         odd.content_type = Some("text/plain; odd=\"é\u{7f}\"".into());
-        odd.request.headers =
-            vec![("x-odd".into(), vec!["tab\t".into(), "\u{0}\u{1}\r\nx: y".into(), "ÿ\u{2028}".into(), String::new()])];
+        odd.request.headers = vec![(
+            "x-odd".into(),
+            vec!["tab\t".into(), "\u{0}\u{1}\r\nx: y".into(), "ÿ\u{2028}".into(), String::new()],
+        )];
         let mut huge = webhook();
         huge.request.headers = vec![("x-long".into(), vec!["\"".repeat(70_000)])];
         for context in [webhook(), odd, huge] {
-            queue.enqueue(&context).await.unwrap();
+            enqueued(&queue, &context).await;
             let delivery = raw.take("forms").await.unwrap();
             let headers: Vec<(String, String)> = delivery
                 .properties
@@ -106,7 +109,12 @@ async fn exactly_the_unroutable_fail(broker: &RabbitMq) {
     let good = started(options(broker, "routable")).await;
     let raw = Raw::connect(&broker.url()).await;
     raw.channel
-        .exchange_declare("nowhere".into(), lapin::ExchangeKind::Direct, Default::default(), Default::default())
+        .exchange_declare(
+            "nowhere".into(),
+            lapin::ExchangeKind::Direct,
+            Default::default(),
+            Default::default(),
+        )
         .await
         .unwrap();
     let exchange = Destination { exchange: Some("nowhere".into()), ..Destination::default() };
@@ -120,7 +128,10 @@ async fn exactly_the_unroutable_fail(broker: &RabbitMq) {
             let mut confirmed = Vec::new();
             for n in (task..MESSAGES).step_by(AT_ONCE) {
                 let context = webhook();
-                match (n % 10 == 0, if n % 10 == 0 { bad.enqueue(&context).await } else { good.enqueue(&context).await }) {
+                match (
+                    n % 10 == 0,
+                    if n % 10 == 0 { bad.enqueue(&context).await } else { good.enqueue(&context).await },
+                ) {
                     (true, Err(EnqueueError::Unroutable(_))) => {}
                     (false, Ok(_)) => confirmed.push(context.message_id),
                     (unroutable, answer) => panic!("unroutable {unroutable}: {answer:?}"),
@@ -163,7 +174,7 @@ async fn a_full_queue_says_no(broker: &RabbitMq) {
     };
     assert!(matches!(full, Err(EnqueueError::Full(_))), "{full:?}");
     assert_eq!(raw.drain("full").await.len(), confirmed);
-    queue.enqueue(&webhook()).await.unwrap();
+    enqueued(&queue, &webhook()).await;
 }
 
 async fn too_large_for_the_broker(broker: &RabbitMq) {
@@ -179,14 +190,14 @@ async fn too_large_for_the_broker(broker: &RabbitMq) {
     let small = started(Options { message_bytes_max: Some(100), ..options(broker, "large") }).await;
     let refused = small.enqueue(&webhook()).await;
     assert!(matches!(refused, Err(EnqueueError::TooLarge { bytes_max: 100, .. })), "{refused:?}");
-    queue.enqueue(&webhook()).await.unwrap();
+    enqueued(&queue, &webhook()).await;
 }
 
 async fn another_queue_is_used_as_it_is(broker: &RabbitMq) {
     let raw = Raw::connect(&broker.url()).await;
     raw.declare("classic", &[("x-queue-type", text("classic"))]).await;
     let queue = started(options(broker, "classic")).await;
-    queue.enqueue(&webhook()).await.unwrap();
+    enqueued(&queue, &webhook()).await;
     let warnings = check(&options(broker, "classic")).await.unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("classic") && warnings[0].contains("x-"), "{warnings:?}");
@@ -205,14 +216,14 @@ async fn a_missing_queue_is_not_declared(broker: &RabbitMq) {
     assert!(check(&options).await.unwrap_err().contains("NOT_FOUND"));
     Raw::connect(&broker.url()).await.declare("forbidden", &[("x-queue-type", text("quorum"))]).await;
     ready(&queue).await;
-    queue.enqueue(&webhook()).await.unwrap();
+    enqueued(&queue, &webhook()).await;
     let queues = broker.ctl(&["list_queues", "name"]).await;
     assert!(!queues.contains("forbidden.dead"), "{queues}");
 }
 
 async fn a_deleted_queue_is_declared_again(broker: &RabbitMq) {
     let queue = started(options(broker, "deleted")).await;
-    queue.enqueue(&webhook()).await.unwrap();
+    enqueued(&queue, &webhook()).await;
     let raw = Raw::connect(&broker.url()).await;
     raw.channel.queue_delete("deleted".into(), QueueDeleteOptions::default()).await.unwrap();
     let refused = queue.enqueue(&webhook()).await;
@@ -230,7 +241,10 @@ async fn an_exchange_with_a_routing_key(broker: &RabbitMq) {
     let queue = started(choice).await;
     assert_eq!(queue.destination(), "exchange hooks key in.{receiver}.{id}.{action}");
     let refused = queue.enqueue(&webhook()).await;
-    assert!(matches!(&refused, Err(EnqueueError::Unroutable(why)) if why.contains("in.github.acme.push")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(EnqueueError::Unroutable(why)) if why.contains("in.github.acme.push")),
+        "{refused:?}"
+    );
     let raw = Raw::connect(&broker.url()).await;
     raw.declare("bound", &[("x-queue-type", text("quorum"))]).await;
     let binding = raw.channel.queue_bind(
@@ -242,12 +256,12 @@ async fn an_exchange_with_a_routing_key(broker: &RabbitMq) {
     );
     binding.await.unwrap();
     ready(&queue).await;
-    queue.enqueue(&webhook()).await.unwrap();
+    enqueued(&queue, &webhook()).await;
     assert_eq!(raw.take("bound").await.unwrap().routing_key.as_str(), "in.github.acme.push");
     // Whoever else is bound gets it too, and a variable without a value keeps the words in their places.
     let mut bare = webhook();
     (bare.id, bare.actions) = (String::new(), Vec::new());
-    queue.enqueue(&bare).await.unwrap();
+    enqueued(&queue, &bare).await;
     assert_eq!(raw.take("bound").await.unwrap().routing_key.as_str(), "in.github._._");
 }
 
@@ -290,7 +304,7 @@ async fn dropped_publishes_hurt_nobody(broker: &RabbitMq) {
             assert!(!matches!(impatient, Ok(Ok(_))), "an unroutable message was confirmed");
         }
         let context = webhook();
-        queue.enqueue(&context).await.unwrap();
+        enqueued(&queue, &context).await;
         confirmed.push(context.message_id);
     }
     let there = Raw::connect(&broker.url()).await.drain("dropped").await;
@@ -304,7 +318,8 @@ async fn close_waits_for_what_is_in_flight(broker: &RabbitMq) {
         let queue = queue.clone();
         tasks.spawn(async move { enqueue_timed(&queue).await.0 });
     }
-    until("they are on their way", async || queue.depth().await.is_some_and(|depth| depth.messages > 0)).await;
+    until("they are on their way", async || queue.depth().await.is_some_and(|depth| depth.messages > 0))
+        .await;
     queue.close().await;
     let confirmed = tasks.join_all().await.into_iter().filter(Result::is_ok).count();
     let there = Raw::connect(&broker.url()).await.drain("closing").await.len();

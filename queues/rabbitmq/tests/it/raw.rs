@@ -12,9 +12,13 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 use uuid::Uuid;
 
+/// A drained queue has given nothing for so long.
+const IDLE: Duration = Duration::from_millis(700);
+
 /// A plain connection and a channel.
 pub(crate) struct Raw {
-    pub(crate) connection: Connection,
+    /// Ends when dropped.
+    pub(crate) _connection: Connection,
     pub(crate) channel: Channel,
 }
 
@@ -22,7 +26,7 @@ impl Raw {
     pub(crate) async fn connect(url: &str) -> Self {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
-        Self { connection, channel }
+        Self { _connection: connection, channel }
     }
 
     pub(crate) async fn declare(&self, name: &str, arguments: &[(&str, AMQPValue)]) {
@@ -46,10 +50,11 @@ impl Raw {
     pub(crate) async fn drain(&self, name: &str) -> BTreeMap<Uuid, usize> {
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let tag = format!("drain-{}", Uuid::now_v7());
-        let consume = self.channel.basic_consume(name.into(), tag.as_str().into(), options, FieldTable::default());
+        let consume =
+            self.channel.basic_consume(name.into(), tag.as_str().into(), options, FieldTable::default());
         let mut consumer = consume.await.unwrap();
         let mut ids = BTreeMap::new();
-        while let Ok(Some(delivery)) = tokio::time::timeout(Duration::from_secs(2), next(&mut consumer)).await {
+        while let Ok(Some(delivery)) = tokio::time::timeout(IDLE, next(&mut consumer)).await {
             *ids.entry(message_id(&delivery)).or_default() += 1;
         }
         self.channel.basic_cancel(tag.as_str().into(), BasicCancelOptions::default()).await.unwrap();

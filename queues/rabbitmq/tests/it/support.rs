@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sluiced_queue::{
-    Data, EnqueueError, Health, Receipt, RequestFacts, WebHookQueueContext, WebHookQueueHandler,
+    Data, Durable, EnqueueError, Health, Receipt, RequestFacts, WebHookQueueContext, WebHookQueueHandler,
 };
 use sluiced_rabbitmq::{Options, RabbitMqQueue};
 use sluiced_test_brokers::{RabbitMq, until_within};
@@ -42,15 +42,24 @@ pub(crate) async fn started(options: Options) -> RabbitMqQueue {
 
 /// Waits until messages are taken.
 pub(crate) async fn ready(queue: &RabbitMqQueue) {
-    until_within(Duration::from_secs(30), "the queue is ready", async || queue.health() == Health::Ready).await;
+    until_within(Duration::from_secs(30), "the queue is ready", async || queue.health() == Health::Ready)
+        .await;
 }
 
 /// Waits until messages aren't taken, for a reason with this word in it.
 pub(crate) async fn not_ready(queue: &RabbitMqQueue, word: &str) {
-    until_within(Duration::from_secs(30), &format!("the queue is not ready: {word}"), async || {
-        matches!(queue.health(), Health::NotReady(why) if why.contains(word))
-    })
+    until_within(
+        Duration::from_secs(30),
+        &format!("the queue is not ready: {word}"),
+        async || matches!(queue.health(), Health::NotReady(why) if why.contains(word)),
+    )
     .await;
+}
+
+/// A publish that is confirmed.
+pub(crate) async fn enqueued(queue: &RabbitMqQueue, context: &WebHookQueueContext) {
+    let receipt = queue.enqueue(context).await.unwrap();
+    assert_eq!(receipt.durable(), Durable::Broker);
 }
 
 /// One publish, and how long it took.
