@@ -62,9 +62,9 @@ pub const SHORT_STRING_BYTES_MAX: usize = 255;
 /// What the broker's frame limit is taken for until it was said: RabbitMQ's default.
 pub const FRAME_BYTES: u32 = 131_072;
 
-/// What a header frame holds besides the application's headers: its own frame and the other properties,
-/// each a short string at most.
-pub const HEADER_FRAME_RESERVE: usize = 2_048;
+/// What a header frame holds besides the application's headers: its own frame, the other properties, each a
+/// short string at most, and the headers that come to a dead letter.
+pub const HEADER_FRAME_RESERVE: usize = 8_192;
 
 /// How often a message may be given out and lost with its worker before it is dead: RabbitMQ 4's default,
 /// made explicit. A worker's own failures don't count, since a retry is a new message.
@@ -75,3 +75,18 @@ pub const DEAD_DELIVERY_LIMIT: i32 = 1_000_000_000;
 
 /// Files with certificates and keys: more than any chain needs, less than a mistaken path may cost.
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Messages that one call of a worker takes at most. Each holds its body.
+pub const PREFETCH_MAX: usize = 1_000;
+
+/// A worker's reason for giving up, in a header; the rest of a longer one is cut off.
+pub const REASON_BYTES_MAX: usize = 2_048;
+
+/// Pause before an empty queue is believed: a message may be on its way from one place to another.
+pub const EMPTY_TWICE: Duration = Duration::from_millis(200);
+
+/// Dead letters that are fetched at a time; each may be as long as a message can be.
+pub const SCAN_STEP: usize = 16;
+
+/// A list that nobody reads on is given up after this long, and its letters go back to where others see them.
+pub const SCAN_IDLE: Duration = Duration::from_secs(5);

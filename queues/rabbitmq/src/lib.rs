@@ -8,26 +8,38 @@
 //! * `link`: the connection that comes back for ever; `target`: a destination on it, checked and created.
 //! * `topology`: queues and exchanges as they are declared.
 //! * `message`: properties and headers of a message.
-//! * [`queue`]: [`RabbitMq`](queue::RabbitMqQueue), the queue handler over all this.
+//! * [`queue`]: [`RabbitMqQueue`], the queue handler over all this.
 //! * [`mod@check`]: `check --connect`.
+//! * [`consumer`]: [`RabbitMqConsumer`], a worker's side; `intake`, `lease`, `headers`, `delay`, `marker`: its parts.
+//! * [`dead`]: [`RabbitMqDeadLetters`], an operator's side, which looks with `scan`.
 
 pub mod bounds;
 pub mod check;
+pub mod consumer;
+pub mod dead;
 pub mod options;
 pub mod queue;
 
 mod address;
 mod connect;
+mod delay;
 mod fault;
+mod headers;
+mod intake;
+mod lease;
 mod link;
+mod marker;
 mod message;
 mod pool;
 mod publish;
+mod scan;
 mod session;
 mod target;
 mod tls;
 mod topology;
 
 pub use check::check;
+pub use consumer::RabbitMqConsumer;
+pub use dead::RabbitMqDeadLetters;
 pub use options::{Destination, Options, OptionsError};
 pub use queue::RabbitMqQueue;

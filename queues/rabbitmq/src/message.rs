@@ -7,7 +7,7 @@ use sluiced_queue::{Encoded, Format, WebHookQueueContext};
 use crate::bounds;
 
 /// AMQP's number for "written to disk".
-const PERSISTENT: u8 = 2;
+pub(crate) const PERSISTENT: u8 = 2;
 
 /// Of CloudEvents' attributes, by their AMQP binding.
 const EVENT_PREFIX: &str = "cloudEvents:";

@@ -170,14 +170,14 @@ fn dead_arguments() -> FieldTable {
 
 /// A full queue says no to the publisher, where the default would throw the oldest message away. Dead-lettering
 /// at least once needs it, too.
-fn quorum() -> FieldTable {
+pub(crate) fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), text("quorum"));
     arguments.insert("x-overflow".into(), text("reject-publish"));
     arguments
 }
 
-fn dead_letter_to(arguments: &mut FieldTable, exchange: &str, routing_key: Option<&str>) {
+pub(crate) fn dead_letter_to(arguments: &mut FieldTable, exchange: &str, routing_key: Option<&str>) {
     arguments.insert("x-dead-letter-exchange".into(), text(exchange));
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
     if let Some(key) = routing_key {
