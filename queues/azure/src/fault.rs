@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     NoQueue,
     /// The queue is going away, which takes Azure half a minute; it can't be created meanwhile.
     BeingDeleted,
+    /// The queue that was to be created is there.
+    QueueExists,
     /// The message is longer than Azure takes.
     TooLarge,
     /// The message isn't there any more, or somebody else has it.
@@ -82,7 +84,7 @@ impl Fault {
     pub(crate) fn consume_error(self) -> ConsumeError {
         match self.kind {
             Kind::LeaseLost => ConsumeError::LeaseLost,
-            Kind::TooLarge | Kind::Rejected => ConsumeError::Failed(self.text),
+            Kind::TooLarge | Kind::QueueExists | Kind::Rejected => ConsumeError::Failed(self.text),
             // Also credentials: they may be mended while the worker waits.
             _ => ConsumeError::Unavailable(self.text),
         }
@@ -100,7 +102,7 @@ impl Fault {
             Kind::Refused | Kind::NotPermitted => EnqueueError::Misconfigured(self.text),
             Kind::NoQueue | Kind::BeingDeleted => EnqueueError::Unroutable(self.text),
             Kind::TooLarge => EnqueueError::TooLarge { bytes, bytes_max: bounds::MESSAGE_BYTES_MAX },
-            Kind::LeaseLost | Kind::Rejected => EnqueueError::Rejected(self.text),
+            Kind::LeaseLost | Kind::QueueExists | Kind::Rejected => EnqueueError::Rejected(self.text),
         }
     }
 }
@@ -147,6 +149,7 @@ fn kind(status: u16, code: &str) -> Kind {
     match (status, code) {
         (_, "QueueNotFound") => Kind::NoQueue,
         (_, "QueueBeingDeleted") => Kind::BeingDeleted,
+        (_, "QueueAlreadyExists") => Kind::QueueExists,
         (413, _) | (_, "RequestBodyTooLarge" | "MessageTooLarge") => Kind::TooLarge,
         (_, code) if LEASE_LOST.contains(&code) => Kind::LeaseLost,
         (429, _) | (_, "ServerBusy") => Kind::Throttled,

@@ -84,7 +84,7 @@ impl Queue {
     pub(crate) async fn create(&self, within: Duration) -> Result<(), Fault> {
         match in_time(within, self.client.create(None)).await {
             Ok(_) => Ok(()),
-            Err(fault) if fault.text.ends_with(" QueueAlreadyExists") => Ok(()),
+            Err(fault) if fault.kind == Kind::QueueExists => Ok(()),
             Err(fault) => Err(fault),
         }
     }

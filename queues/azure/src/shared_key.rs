@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use azure_core::http::policies::{Policy, PolicyResult};
-use azure_core::http::{Context, Method, Request};
+use azure_core::http::{Context, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
@@ -77,7 +77,7 @@ fn string_to_sign(account: &str, request: &Request) -> String {
         out.push_str(text);
         out.push('\n');
     };
-    line(verb(request.method()));
+    line(request.method().as_str());
     BEFORE_LENGTH.iter().for_each(|name| line(value(name)));
     match request.body().len() {
         None | Some(0) => line(""),
@@ -113,21 +113,10 @@ fn canonical_resource(account: &str, request: &Request) -> String {
     out
 }
 
-fn verb(method: Method) -> &'static str {
-    match method {
-        Method::Delete => "DELETE",
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Patch => "PATCH",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use azure_core::http::Url;
+    use azure_core::http::{Method, Url};
 
     fn request(method: Method, url: &str, headers: &[(&'static str, &'static str)]) -> Request {
         let mut request = Request::new(Url::parse(url).unwrap(), method);
