@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::backend::remote::Remote;
 use crate::config::Limits;
 use crate::handlers::Chain;
 use crate::http::budget::Budget;
@@ -52,6 +53,8 @@ pub struct App {
     pub chain: Chain,
     /// Where the default queue handler puts them.
     pub queue: Arc<dyn WebHookQueueHandler>,
+    /// The broker behind it, if there is one.
+    pub remote: Option<Arc<Remote>>,
     /// Bounds.
     pub limits: Limits,
     /// Memory for bodies.

@@ -66,6 +66,23 @@ pub const QUEUE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// `--drain-timeout`: below the 30 s that Kubernetes gives.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// `--ack-deadline`: see [`sluiced_queue::spool::bounds::ACK_DEADLINE`].
+pub const ACK_DEADLINE: Duration = sluiced_queue::spool::bounds::ACK_DEADLINE;
+/// Below it no broker across a network would ever be in time.
+pub const ACK_DEADLINE_MIN: Duration = Duration::from_millis(10);
+/// Above it most senders have given up.
+pub const ACK_DEADLINE_MAX: Duration = Duration::from_secs(20);
+/// `--spool-max`: half an hour of 500 messages a second of 1 KiB each.
+pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
+/// One of the largest messages and the store's own tables must fit.
+pub const SPOOL_BYTES_FLOOR: u64 = 1 << 20;
+/// `drain` gives up after so long in which the broker took nothing.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
+/// Of its bound in per cent: from there on the log says that the spool is filling.
+pub const SPOOL_FILLING_PERCENT: [u64; 3] = [50, 80, 95];
+/// `check --connect`: reaching the broker.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(12);
+
 /// Connections that the kernel holds for us between two accepts.
 pub const BACKLOG: u32 = 4_096;
 /// Pause after an accept failed for want of file descriptors or memory.

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bounds;
 use crate::log::{Format, Level};
-use crate::units::{HumanDuration, HumanTime};
+use crate::units::{ByteSize, HumanDuration, HumanTime};
 
 /// A queue-forwarding ingress daemon for webhooks.
 #[derive(Debug, Parser)]
@@ -42,6 +42,7 @@ pub enum Command {
 Examples:
   sluiced serve --receiver github=env:GITHUB_SECRET
   sluiced serve --receiver stripe/eu=file:/run/secrets/stripe-eu --receiver slack=env:SLACK_SIGNING_SECRET
+  sluiced serve --queue rabbitmq --queue-url env:AMQP_URL --receiver github=env:GITHUB_SECRET
   sluiced serve --config /etc/sluiced.toml --log-format json")]
     Serve(ServeFlags),
     /// Consume the queue
@@ -90,8 +91,20 @@ Examples:
     #[command(before_help = "\
 Examples:
   sluiced check --config /etc/sluiced.toml
-  sluiced check --receiver github=env:GITHUB_SECRET")]
-    Check(ServeFlags),
+  sluiced check --receiver github=env:GITHUB_SECRET
+  sluiced check --connect --config /etc/sluiced.toml     reaches the broker too")]
+    Check(CheckFlags),
+    /// Empty a data directory's spool into its broker, then exit
+    #[command(
+        before_help = "\
+Examples:
+  sluiced drain --config /etc/sluiced.toml
+  sluiced drain --queue rabbitmq --queue-url env:AMQP_URL --data-dir /var/lib/sluiced
+  sluiced drain --all --queue nats --queue-url nats://localhost:4222",
+        after_help = "\
+Exit codes: 0 the spool is empty, 1 something is left, 2 usage, 78 configuration or the daemon is running."
+    )]
+    Drain(DrainFlags),
     /// List, show, retry or purge dead letters
     #[command(before_help = "\
 Examples:
@@ -113,15 +126,90 @@ pub struct QueueFlags {
     /// Configuration file, TOML
     #[arg(long, env = "SLUICED_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where webhooks are queued; this build has: embedded [default: embedded]
+    /// Where webhooks are queued: embedded, rabbitmq, nats or azure [default: embedded]
     #[arg(long, env = "SLUICED_QUEUE", value_name = "BACKEND")]
     pub queue: Option<String>,
+    /// Where the broker is: a URL, Azure's connection string, or where that comes from: env:NAME or file:PATH
+    #[arg(long, env = "SLUICED_QUEUE_URL", value_name = "URL|SOURCE", hide_env_values = true)]
+    pub queue_url: Option<String>,
     /// The queue's name [default: webhooks]
     #[arg(long, env = "SLUICED_QUEUE_NAME", value_name = "NAME")]
     pub queue_name: Option<String>,
     /// Where the daemon keeps its files [default: ./sluiced-data]
     #[arg(long, env = "SLUICED_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<String>,
+    /// What an answer waits for: the broker, or the disk in front of it [default: queue]
+    #[arg(long, env = "SLUICED_ACK", value_enum, value_name = "queue|spool")]
+    pub ack: Option<AckFlag>,
+    /// How long it waits for the broker before the disk is enough [default: 250ms]
+    #[arg(long, env = "SLUICED_ACK_DEADLINE", value_name = "TIME")]
+    pub ack_deadline: Option<HumanDuration>,
+    /// Whether messages wait on disk while the broker is slow or away [default: on]
+    #[arg(long, env = "SLUICED_SPOOL", value_enum, value_name = "on|off")]
+    pub spool: Option<Switch>,
+    /// What the spool may take of the disk [default: 1GiB]
+    #[arg(long, env = "SLUICED_SPOOL_MAX", value_name = "SIZE")]
+    pub spool_max: Option<ByteSize>,
+}
+
+/// `--ack`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AckFlag {
+    /// The broker's confirmation; at the deadline, the disk's.
+    Queue,
+    /// The disk's.
+    Spool,
+}
+
+impl From<AckFlag> for sluiced_queue::Ack {
+    fn from(flag: AckFlag) -> Self {
+        match flag {
+            AckFlag::Queue => Self::Queue,
+            AckFlag::Spool => Self::Spool,
+        }
+    }
+}
+
+/// `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+impl From<Switch> for bool {
+    fn from(switch: Switch) -> Self {
+        switch == Switch::On
+    }
+}
+
+/// The flags of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckFlags {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub serve: ServeFlags,
+    /// Reach the broker too
+    #[arg(long)]
+    pub connect: bool,
+}
+
+/// The flags of `drain`.
+#[derive(Clone, Debug, Args)]
+pub struct DrainFlags {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queue: QueueFlags,
+    /// Also what was spooled for other destinations: all of it goes into the queue that the flags name
+    #[arg(long)]
+    pub all: bool,
+    /// How log lines look, on stderr; auto is JSON unless that is a terminal [default: auto]
+    #[arg(long, env = "SLUICED_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    pub log_format: Option<Format>,
+    /// The least grave lines that are written [default: info]
+    #[arg(long, env = "SLUICED_LOG_LEVEL", value_enum, value_name = "LEVEL")]
+    pub log_level: Option<Level>,
 }
 
 /// The flags of `serve` and `check`.

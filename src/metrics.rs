@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use sluiced_queue::spool::{Counts, Status};
 use sluiced_queue::{Depth, Durable, Health};
 
 use crate::app::App;
@@ -81,7 +82,7 @@ impl Metrics {
     }
 
     /// Everything, as text.
-    pub fn render(&self, app: &App, depth: Option<Depth>) -> String {
+    pub fn render(&self, app: &App, depth: Option<Depth>, spools: &[(Status, Option<Depth>)]) -> String {
         let mut registry = Registry::with_prefix("sluiced");
         registry.register("build", "This build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("webhooks", "Deliveries by how they ended", self.webhooks.clone());
@@ -111,11 +112,63 @@ impl Metrics {
             let age = depth.oldest_age.map_or(0, |age| age.as_secs());
             gauge(&mut registry, "queue_oldest_age_seconds", "How long the oldest has been there", age);
         }
+        register_spools(&mut registry, spools);
+        if let Some(usage) = app.remote.as_ref().and_then(|remote| remote.usage()) {
+            gauge(&mut registry, "spool_disk_bytes", "What the spool takes of its bound", usage.bytes);
+            gauge(&mut registry, "spool_disk_bytes_max", "The spool's bound", usage.bytes_max);
+        }
         let mut text = String::new();
         // Writing to a String can't fail.
         let _ = encode(&mut text, &registry);
         text
     }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DestinationLabel {
+    destination: String,
+}
+
+/// What each destination's broker and spool are like now.
+fn register_spools(registry: &mut Registry, spools: &[(Status, Option<Depth>)]) {
+    if spools.is_empty() {
+        return;
+    }
+    let label = |status: &Status| DestinationLabel { destination: status.destination.clone() };
+    let mut gauges = |name: &str, help: &str, value: &dyn Fn(&Status, Option<Depth>) -> Option<u64>| {
+        let family = Family::<DestinationLabel, Gauge>::default();
+        for (status, depth) in spools {
+            if let Some(value) = value(status, *depth) {
+                family.get_or_create(&label(status)).set(i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        }
+        registry.register(name, help, family);
+    };
+    gauges("broker_up", "Whether the broker's connection is up and takes messages", &|status, _| {
+        Some(u64::from(status.broker == Health::Ready))
+    });
+    gauges("broker_suspect", "Whether it missed so many deadlines that it isn't waited for", &|status, _| {
+        Some(u64::from(status.suspect))
+    });
+    gauges("spool_messages", "In the spool", &|_, depth| Some(depth?.messages));
+    gauges("spool_bytes", "In the spool", &|_, depth| Some(depth?.bytes));
+    gauges("spool_oldest_age_seconds", "How long the oldest has been there", &|_, depth| {
+        Some(depth?.oldest_age.map_or(0, |age| age.as_secs()))
+    });
+    let mut counters = |name: &str, help: &str, value: &dyn Fn(&Counts) -> u64| {
+        let family = Family::<DestinationLabel, Counter>::default();
+        for (status, _) in spools {
+            family.get_or_create(&label(status)).inc_by(value(&status.counts));
+        }
+        registry.register(name, help, family);
+    };
+    counters("ack_deadlines_missed", "Messages that the broker didn't confirm in time", &|c| c.missed);
+    counters("spool_appended", "Messages acknowledged from the spool", &|c| c.spooled);
+    counters("spool_drained", "Messages that went from the spool to the broker", &|c| c.drained);
+    counters("spool_confirmed_late", "Spooled messages that the broker confirmed after all", &|c| {
+        c.late_confirmed
+    });
+    counters("spool_dead", "Spooled messages that became dead letters", &|c| c.dead);
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {

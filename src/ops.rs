@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sluiced_queue::Health;
+use sluiced_queue::{Health, WebHookQueueHandler};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -61,7 +61,15 @@ async fn answer(app: &App, request: &Request<Incoming>) -> Response<Full<Bytes>>
 }
 
 async fn metrics(app: &App) -> Response<Full<Bytes>> {
-    let mut response = text(StatusCode::OK, app.metrics.render(app, app.queue.depth().await));
+    let queue = match &app.remote {
+        Some(_) => None,
+        None => app.queue.depth().await,
+    };
+    let mut spools = Vec::new();
+    for spooled in app.remote.iter().flat_map(|remote| remote.spools()) {
+        spools.push((spooled.status(), spooled.depth().await));
+    }
+    let mut response = text(StatusCode::OK, app.metrics.render(app, queue, &spools));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_METRICS));
     response
 }
@@ -76,11 +84,21 @@ fn readiness(app: &App, verbose: bool) -> Response<Full<Bytes>> {
         return text(status, if ready { "ok\n".into() } else { "not ready; see /readyz?verbose\n".into() });
     }
     let daemon = if stopping { "not ready: draining" } else { "ok" };
-    let queue = match queue {
+    let mut report = format!("daemon: {daemon}\nqueue: {}\n", in_words(&queue));
+    for status in app.remote.iter().flat_map(|remote| remote.statuses()) {
+        let suspect = if status.suspect { ", but confirms too late: messages go to the spool" } else { "" };
+        report += &format!("broker ({}): {}{suspect}\n", status.destination, in_words(&status.broker));
+        let spool = status.spool.as_ref().map_or_else(|| "off".to_owned(), in_words);
+        report += &format!("spool ({}): {spool}\n", status.destination);
+    }
+    text(status, report)
+}
+
+fn in_words(health: &Health) -> String {
+    match health {
         Health::Ready => "ok".to_owned(),
         Health::NotReady(why) | Health::Failed(why) => format!("not ready: {why}"),
-    };
-    text(status, format!("daemon: {daemon}\nqueue: {queue}\n"))
+    }
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {

@@ -5,17 +5,20 @@ use clap::ArgMatches;
 use super::Failure;
 use crate::backend;
 use crate::catalog::{Catalog, Own};
-use crate::cli::ServeFlags;
-use crate::config::{ConfigError, resolve};
+use crate::bounds::CONNECT_TIMEOUT;
+use crate::cli::CheckFlags;
+use crate::config::{ConfigError, QueueConfig, resolve};
 use crate::receivers::Receivers;
 use crate::verify::prove;
 
 /// Prints every value with where it came from, every receiver with its URL, and what to look at.
 ///
 /// # Errors
-/// [`Failure::Config`] when `serve` wouldn't start, or a provider of one's own fails a vector of its own.
-pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
-    let config = resolve(flags, matches)?;
+/// [`Failure::Config`] when `serve` wouldn't start, or a provider of one's own fails a vector of its own;
+/// [`Failure::Running`] when the broker was to be reached and can't be.
+pub async fn run(flags: &CheckFlags, matches: &ArgMatches) -> Result<(), Failure> {
+    let config = resolve(&flags.serve, matches)?;
+    backend::check(&config.queue, &config.handlers)?;
     let receivers = Receivers::compile(&config)?;
     println!("{:<26} {:<28} FROM", "KEY", "VALUE");
     for shown in &config.shown {
@@ -45,6 +48,21 @@ pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
         .into());
     }
     println!("\nThe configuration is good.");
+    if flags.connect {
+        connect(&config.queue).await?;
+    }
+    Ok(())
+}
+
+async fn connect(config: &QueueConfig) -> Result<(), Failure> {
+    let reached = tokio::time::timeout(CONNECT_TIMEOUT, backend::check_connect(config)).await;
+    let late = || Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
+    let warnings = reached.unwrap_or_else(|_| late());
+    let warnings = warnings.map_err(|why| Failure::Running(format!("{} can't be used: {why}", config.backend)))?;
+    for warning in warnings {
+        println!("warning: {warning}");
+    }
+    println!("The queue is there.");
     Ok(())
 }
 

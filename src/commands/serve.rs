@@ -41,21 +41,23 @@ pub async fn run(
     config.warnings.extend(limits::raise_open_files(&mut config.limits));
     let receivers = compile_receivers(&config)?;
     let mut signals = Signals::new().map_err(Failure::Running)?;
-    let backend = backend::open(&config.queue)?;
+    let logger = Logger::start(config.log_format, config.log_level);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
+    let backend = backend::open(&config.queue, &config.handlers).await?;
     let chain = build(&config, &backend, handlers)?;
-    let Backend { handler: queue, warnings, .. } = backend;
+    let Backend { handler: queue, warnings, remote, .. } = backend;
     let listener = bind(&config.listen, "--listen").await.map_err(Failure::Running)?;
     let ops_listener = match &config.ops_listen {
         Some(address) => Some(bind(address, "--ops-listen").await.map_err(Failure::Running)?),
         None => None,
     };
 
-    let logger = Logger::start(config.log_format, config.log_level);
     announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
     let app = Arc::new(App {
         receivers,
         chain,
         queue,
+        remote,
         limits: config.limits.clone(),
         budget: Budget::new(config.limits.body_memory_bytes_max),
         in_flight: Arc::new(Semaphore::new(
@@ -99,7 +101,6 @@ fn announce(
     ops: Option<&TcpListener>,
     warnings: &[String],
 ) {
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
     let given: Vec<String> = config
         .shown
         .iter()
@@ -173,6 +174,9 @@ impl Daemon {
                 self.app.summary.report(&self.app.logger);
                 next_summary = now + LOG_SUMMARY_INTERVAL;
             }
+            if let Some(remote) = &self.app.remote {
+                remote.look();
+            }
             match self.app.queue.health() {
                 Health::Failed(why) => return why,
                 Health::NotReady(why) if was_ready => {
@@ -192,6 +196,7 @@ impl Daemon {
     /// what is in flight, the queue, the log.
     async fn stop(&self, config: &Config, gently: bool) {
         let app = &self.app;
+        let until = Instant::now() + config.drain_delay + config.drain_timeout;
         if gently {
             app.phase.send_replace(Phase::Leaving);
             sleep(config.drain_delay).await;
@@ -213,7 +218,15 @@ impl Daemon {
                 "the drain timeout is over; what is still open has had no answer and its sender keeps it"
             );
         }
-        if timeout(QUEUE_CLOSE_TIMEOUT, app.queue.close()).await.is_err() {
+        // With a broker behind it, what is left of the time goes to draining the spool.
+        let closing = async {
+            match &app.remote {
+                Some(remote) => remote.close(until).await,
+                None => app.queue.close().await,
+            }
+        };
+        let patience = until.saturating_duration_since(Instant::now()) + QUEUE_CLOSE_TIMEOUT;
+        if timeout(patience, closing).await.is_err() {
             tracing::warn!("the queue didn't close in time; what it acknowledged is durable all the same");
         }
         self.stop_ops.cancel();

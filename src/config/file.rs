@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::ConfigError;
 use super::handlers::Handler;
+use super::queue::{Queue, Spool};
 use super::source::Source;
 use crate::bounds::CONFIG_BYTES_MAX;
 use crate::catalog::Row;
@@ -32,6 +33,8 @@ pub struct File {
     #[serde(default)]
     pub(super) queue: Queue,
     #[serde(default)]
+    pub(super) spool: Spool,
+    #[serde(default)]
     pub(super) receivers: Vec<Spanned<Receiver>>,
     #[serde(default)]
     pub(super) providers: Vec<Spanned<Row>>,
@@ -42,25 +45,6 @@ pub struct File {
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) log: Log,
-}
-
-/// `[queue]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Queue {
-    pub(super) backend: At<String>,
-    pub(super) name: At<String>,
-    pub(super) format: At<sluiced_queue::Format>,
-    #[serde(default)]
-    pub(super) embedded: EmbeddedQueue,
-}
-
-/// `[queue.embedded]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EmbeddedQueue {
-    pub(super) max: At<ByteSize>,
-    pub(super) message_max: At<ByteSize>,
 }
 
 /// `[[receivers]]`.
@@ -84,13 +68,15 @@ pub(super) struct Receiver {
 /// What a scheme needs besides secrets: a plain value, or where it comes from.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Setting {
+pub enum Setting {
+    /// Stands in the file.
     Plain(String),
+    /// Stands elsewhere.
     From(Source),
 }
 
 /// One, or a list.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(
     untagged,
     expecting = "a secret is one of { env = \"NAME\" }, { file = \"PATH\" }, { text = \"VALUE\" }, or a list of them"

@@ -1,5 +1,6 @@
 //! `[[handlers]]`: what happens to verified webhooks besides the default queue.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ impl HandlerConfig {
         let what = match &self.kind {
             HandlerKind::Respond(reply) => format!("responds {}", reply.status.as_u16()),
             HandlerKind::Drop => "drops".to_owned(),
-            HandlerKind::Queue(target) => format!("queues into {}", target.name),
+            HandlerKind::Queue(target) => format!("queues into {target}"),
             HandlerKind::Dedupe(window) => format!("leaves out duplicates for {}", HumanDuration(*window)),
         };
         let of = self.narrowing.receiver.as_deref().unwrap_or("every receiver");
@@ -57,12 +58,34 @@ pub enum HandlerKind {
     Dedupe(Duration),
 }
 
-/// Another queue than the default one.
-#[derive(Clone, Debug, Deserialize)]
+/// Another queue than the default one, or what else the backend has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueTarget {
-    /// Its name.
-    pub name: String,
+    /// A queue.
+    pub name: Option<String>,
+    /// RabbitMQ: an exchange.
+    pub exchange: Option<String>,
+    /// RabbitMQ: the routing key there.
+    pub routing_key: Option<String>,
+    /// NATS: a subject.
+    pub subject: Option<String>,
+    /// NATS: the stream that has it.
+    pub stream: Option<String>,
+}
+
+impl fmt::Display for QueueTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("queue", &self.name),
+            ("exchange", &self.exchange),
+            ("routing key", &self.routing_key),
+            ("subject", &self.subject),
+            ("stream", &self.stream),
+        ];
+        let given = parts.iter().filter_map(|(what, value)| Some(format!("{what} {}", value.as_ref()?)));
+        f.write_str(&given.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// `[[handlers]]` as it stands in the file.
@@ -94,14 +117,14 @@ fn ok() -> u16 {
     200
 }
 
-/// Checks the handlers of the file against the receivers.
+/// Checks the handlers of the file, against the receivers if those are known.
 ///
 /// # Errors
 /// Names the line of the first that can't be used, and the way out.
 pub(super) fn collect(
     handlers: Vec<Spanned<Handler>>,
     text: Option<&Text>,
-    receivers: &[ReceiverConfig],
+    receivers: Option<&[ReceiverConfig]>,
 ) -> Result<Vec<HandlerConfig>, ConfigError> {
     let mut collected: Vec<HandlerConfig> = Vec::new();
     for (at, handler) in handlers.into_iter().enumerate() {
@@ -119,13 +142,19 @@ pub(super) fn collect(
     Ok(collected)
 }
 
-fn checked(handler: Handler, at: usize, receivers: &[ReceiverConfig]) -> Result<HandlerConfig, String> {
+fn checked(
+    handler: Handler,
+    at: usize,
+    receivers: Option<&[ReceiverConfig]>,
+) -> Result<HandlerConfig, String> {
     if handler.actions.as_ref().is_some_and(Vec::is_empty) {
         return Err(
             "`actions` is empty, so the handler would want nothing; leave it out to want everything".into()
         );
     }
-    check_receiver(&handler, receivers)?;
+    if let Some(receivers) = receivers {
+        check_receiver(&handler, receivers)?;
+    }
     let kinds = [
         handler.respond.is_some(),
         handler.drop.is_some(),
@@ -154,7 +183,11 @@ fn kind(
         return respond.reply().map(HandlerKind::Respond);
     }
     if let Some(target) = queue {
-        return Ok(HandlerKind::Queue(target));
+        return if target == QueueTarget::default() {
+            Err("`queue` is empty; write e.g. queue = { name = \"audit\" }".into())
+        } else {
+            Ok(HandlerKind::Queue(target))
+        };
     }
     if let Some(window) = dedupe {
         let fits = !window.0.is_zero() && window.0 <= DEDUPE_MAX;

@@ -5,6 +5,7 @@
 //! * [`source`]: where secrets come from.
 //! * [`providers`]: rows of one's own beside the catalogue's.
 //! * [`receivers`]: which receivers there are, from all three places.
+//! * [`queue`]: which queue, how to reach it, and the spool in front of it.
 //! * [`handlers`]: what happens to their webhooks.
 //! * [`mod@resolve`]: puts them together.
 //! * [`known`]: one receiver only, for commands that judge without serving.
@@ -14,11 +15,11 @@ pub mod file;
 pub mod handlers;
 pub mod known;
 pub mod providers;
+pub mod queue;
 pub mod receivers;
 pub mod resolve;
 pub mod source;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::catalog::Catalog;
@@ -26,8 +27,9 @@ use crate::log::{Format, Level};
 pub use handlers::{HandlerConfig, HandlerKind, QueueTarget};
 pub use known::{Known, resolve_known};
 pub use providers::resolve_catalog;
+pub use queue::QueueConfig;
 pub use receivers::ReceiverConfig;
-pub use resolve::{Shown, check_queue_name, resolve, resolve_queue, resolve_work};
+pub use resolve::{Shown, check_queue_name, resolve, resolve_drain, resolve_queue, resolve_work};
 
 /// What is wrong with the configuration and how to mend it. Exit code 78.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,23 +71,6 @@ pub struct Config {
     pub shown: Vec<Shown>,
     /// What works and should be looked at all the same.
     pub warnings: Vec<String>,
-}
-
-/// Which queue; all that `work` and `dead` need to know.
-#[derive(Clone, Debug)]
-pub struct QueueConfig {
-    /// The backend's name.
-    pub backend: String,
-    /// The queue's name.
-    pub name: String,
-    /// The form in which webhooks go into it.
-    pub format: sluiced_queue::Format,
-    /// Where the daemon keeps its files.
-    pub data_dir: PathBuf,
-    /// Bytes that the embedded queue may hold.
-    pub embedded_bytes_max: u64,
-    /// Bytes of one message in the embedded queue.
-    pub embedded_message_bytes_max: u64,
 }
 
 /// Bounds that an operator may change; reasons are in [`crate::bounds`].

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use sluiced_queue::Ack;
+use toml::Spanned;
+use zeroize::Zeroizing;
 
-use super::file::{self, At, File, Text};
-use super::{Config, ConfigError, Limits, QueueConfig, handlers, providers, receivers};
+use super::file::{self, At, File, OneOrMany, Text};
+use super::queue::{self, Addresses, QueueConfig};
+use super::{Config, ConfigError, HandlerConfig, Limits, handlers, providers, receivers};
 use crate::bounds;
-use crate::cli::{QueueFlags, ServeFlags, WorkFlags};
+use crate::cli::{DrainFlags, QueueFlags, ServeFlags, WorkFlags};
 use crate::log::{Format, Level};
 use crate::units::{ByteSize, HumanDuration};
 
@@ -37,7 +41,8 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
         pick.value("ops_listen", "ops_listen", &flags.ops_listen, file.ops_listen, "127.0.0.1:8081".into());
     let public_url = pick.optional("public_url", "public_url", &flags.public_url, file.public_url);
     let base_path = pick.file("base_path", file.base_path, "/api/webhooks/incoming".into());
-    let queue = pick.queue(&flags.queue, file.data_dir, file.queue);
+    let mut warnings = unknown_variables();
+    let queue = pick.queue(&flags.queue, file.data_dir, file.queue, file.spool, &mut warnings)?;
     let delay = HumanDuration(Duration::ZERO);
     let drain_delay = pick.value("drain_delay", "drain_delay", &flags.drain_delay, file.drain_delay, delay);
     let timeout = HumanDuration(bounds::DRAIN_TIMEOUT);
@@ -50,7 +55,6 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
     check_addresses(&pick.shown)?;
     let shown = pick.shown;
 
-    let mut warnings = unknown_variables();
     let catalog = providers::collect(file.providers, text.as_ref())?;
     let receivers = receivers::collect(
         &catalog,
@@ -60,8 +64,7 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
         &flags.receiver_set,
         &mut warnings,
     )?;
-    let handlers = handlers::collect(file.handlers, text.as_ref(), &receivers)?;
-    check_backend(&queue)?;
+    let handlers = handlers::collect(file.handlers, text.as_ref(), Some(&receivers))?;
     let config = Config {
         listen,
         ops_listen: (ops != "off").then_some(ops),
@@ -94,8 +97,7 @@ pub fn resolve_work(
 ) -> Result<(QueueConfig, Format, Level), ConfigError> {
     let (file, text) = read_file(&flags.queue)?;
     let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
-    let queue = pick.queue(&flags.queue, file.data_dir, file.queue);
-    check_backend(&queue)?;
+    let queue = pick.queue(&flags.queue, file.data_dir, file.queue, file.spool, &mut Vec::new())?;
     let format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
     let level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
     Ok((queue, format, level))
@@ -108,9 +110,24 @@ pub fn resolve_work(
 pub fn resolve_queue(flags: &QueueFlags, matches: &ArgMatches) -> Result<QueueConfig, ConfigError> {
     let (file, text) = read_file(flags)?;
     let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
-    let queue = pick.queue(flags, file.data_dir, file.queue);
-    check_backend(&queue)?;
-    Ok(queue)
+    pick.queue(flags, file.data_dir, file.queue, file.spool, &mut Vec::new())
+}
+
+/// Resolves which queue, and which others handlers put webhooks into, for `drain`; and how its log looks.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_drain(
+    flags: &DrainFlags,
+    matches: &ArgMatches,
+) -> Result<(QueueConfig, Vec<HandlerConfig>, Format, Level), ConfigError> {
+    let (file, text) = read_file(&flags.queue)?;
+    let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
+    let queue = pick.queue(&flags.queue, file.data_dir, file.queue, file.spool, &mut Vec::new())?;
+    let handlers = handlers::collect(file.handlers, text.as_ref(), None)?;
+    let format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
+    let level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
+    Ok((queue, handlers, format, level))
 }
 
 fn read_file(flags: &QueueFlags) -> Result<(File, Option<Text>), ConfigError> {
@@ -150,13 +167,16 @@ impl Picker<'_> {
         file: At<T>,
     ) -> Option<T> {
         if let Some(value) = flag {
-            let origin = match self.matches.value_source(flag_id) {
-                Some(ValueSource::EnvVariable) => format!("SLUICED_{}", flag_id.to_uppercase()),
-                _ => format!("--{}", flag_id.replace('_', "-")),
-            };
-            return Some(self.show(key, value.clone(), origin));
+            return Some(self.show(key, value.clone(), self.flag_origin(flag_id)));
         }
         self.in_file(key, file)
+    }
+
+    fn flag_origin(&self, flag_id: &str) -> String {
+        match self.matches.value_source(flag_id) {
+            Some(ValueSource::EnvVariable) => format!("SLUICED_{}", flag_id.to_uppercase()),
+            _ => format!("--{}", flag_id.replace('_', "-")),
+        }
     }
 
     /// A value that only the file has.
@@ -178,19 +198,97 @@ impl Picker<'_> {
         value
     }
 
-    fn queue(&mut self, flags: &QueueFlags, data_dir: At<String>, file: file::Queue) -> QueueConfig {
+    fn queue(
+        &mut self,
+        flags: &QueueFlags,
+        data_dir: At<String>,
+        file: queue::Queue,
+        spool: queue::Spool,
+        warnings: &mut Vec<String>,
+    ) -> Result<QueueConfig, ConfigError> {
         let data_dir = self.value("data_dir", "data_dir", &flags.data_dir, data_dir, "./sluiced-data".into());
         let embedded = file.embedded;
-        QueueConfig {
-            backend: self.value("queue.backend", "queue", &flags.queue, file.backend, "embedded".into()),
+        let backend = self.value("queue.backend", "queue", &flags.queue, file.backend, "embedded".into());
+        check_backend(&backend)?;
+        let url = self.urls(flags, file.url, &backend, warnings)?;
+        let deadline = HumanDuration(bounds::ACK_DEADLINE);
+        let queue = QueueConfig {
+            url,
             name: self.value("queue.name", "queue_name", &flags.queue_name, file.name, "webhooks".into()),
             format: self.file("queue.format", file.format, sluiced_queue::Format::Context),
             data_dir: PathBuf::from(data_dir),
+            ack: self.value("queue.ack", "ack", &flags.ack.map(Into::into), file.ack, Ack::Queue),
+            ack_deadline: self
+                .value("queue.ack_deadline", "ack_deadline", &flags.ack_deadline, file.ack_deadline, deadline)
+                .0,
+            spool: self.value("spool.enabled", "spool", &flags.spool.map(Into::into), spool.enabled, true),
+            spool_bytes_max: self
+                .value("spool.max", "spool_max", &flags.spool_max, spool.max, ByteSize(bounds::SPOOL_BYTES_MAX))
+                .0,
             embedded_bytes_max: self.file("queue.embedded.max", embedded.max, ByteSize(10 << 30)).0,
             embedded_message_bytes_max: self
                 .file("queue.embedded.message_max", embedded.message_max, ByteSize(64 << 20))
                 .0,
+            rabbitmq: file.rabbitmq,
+            nats: file.nats,
+            azure: file.azure,
+            backend,
+        };
+        check_queue_name(&queue.name)?;
+        self.check_spool(&queue)?;
+        Ok(queue)
+    }
+
+    /// The broker's addresses. The embedded queue has none.
+    fn urls(
+        &mut self,
+        flags: &QueueFlags,
+        file: Option<Spanned<OneOrMany<queue::Url>>>,
+        backend: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Zeroizing<String>>, ConfigError> {
+        if backend == "embedded" {
+            return Ok(Vec::new());
         }
+        let (addresses, origin) = match &flags.queue_url {
+            Some(text) => (Addresses::of_flag(text)?, self.flag_origin("queue_url")),
+            None => Addresses::of_file(file, self.text)?.ok_or_else(|| queue::missing_url(backend))?,
+        };
+        // In a variable of the environment they stand where env: would find them too.
+        if addresses.credentials_in_sight && !origin.starts_with("SLUICED_") {
+            warnings.push(format!(
+                "{origin}: the queue's URL has credentials in it, in plain text in the configuration or the \
+                 process list; use env: or file:"
+            ));
+        }
+        self.show("queue.url", addresses.shown, origin);
+        Ok(addresses.urls)
+    }
+
+    fn check_spool(&self, queue: &QueueConfig) -> Result<(), ConfigError> {
+        let origin = |key: &str| self.shown.iter().find(|s| s.key == key).map_or("", |s| &s.origin);
+        if queue.ack_deadline < bounds::ACK_DEADLINE_MIN || queue.ack_deadline > bounds::ACK_DEADLINE_MAX {
+            return Err(ConfigError(format!(
+                "{}: the acknowledgement's deadline is {}; take 10ms to 20s",
+                origin("queue.ack_deadline"),
+                HumanDuration(queue.ack_deadline)
+            )));
+        }
+        if queue.is_remote() && !queue.spool && queue.ack == Ack::Spool {
+            return Err(ConfigError(format!(
+                "{}: acknowledging from the spool needs the spool; take --spool off out, or --ack spool",
+                origin("queue.ack")
+            )));
+        }
+        if queue.spool_bytes_max < bounds::SPOOL_BYTES_FLOOR {
+            return Err(ConfigError(format!(
+                "{}: the spool's bound is {}; it must be {} at least",
+                origin("spool.max"),
+                ByteSize(queue.spool_bytes_max),
+                ByteSize(bounds::SPOOL_BYTES_FLOOR)
+            )));
+        }
+        Ok(())
     }
 
     fn limits(&mut self, file: file::Limits) -> Result<Limits, ConfigError> {
@@ -246,15 +344,14 @@ impl Picker<'_> {
     }
 }
 
-fn check_backend(queue: &QueueConfig) -> Result<(), ConfigError> {
-    if !crate::backend::NAMES.contains(&queue.backend.as_str()) {
-        return Err(ConfigError(format!(
-            "there is no queue backend `{}` in this build; it has: {}",
-            queue.backend,
-            crate::backend::NAMES.join(", ")
-        )));
+fn check_backend(backend: &str) -> Result<(), ConfigError> {
+    if crate::backend::NAMES.contains(&backend) {
+        return Ok(());
     }
-    check_queue_name(&queue.name)
+    Err(ConfigError(format!(
+        "there is no queue backend `{backend}` in this build; it has: {}",
+        crate::backend::NAMES.join(", ")
+    )))
 }
 
 /// Whether every backend could have a queue of that name.

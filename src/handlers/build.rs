@@ -35,8 +35,9 @@ fn configured(config: &HandlerConfig, backend: &Backend) -> Result<Box<dyn WebHo
         HandlerKind::Drop => Box::new(Narrowed::new(order, narrowing, Respond::dropping())),
         HandlerKind::Dedupe(window) => Box::new(Narrowed::new(order, narrowing, Dedupe::new(*window))),
         HandlerKind::Queue(target) => {
-            let queue = QueueHandler::new((backend.destination)(target)?);
-            Box::new(Narrowed::new(order, narrowing, queue))
+            let queue = backend.others.get(&config.name).cloned();
+            let queue = queue.ok_or_else(|| ConfigError(format!("{target} isn't open")))?;
+            Box::new(Narrowed::new(order, narrowing, QueueHandler::new(queue)))
         }
     })
 }

@@ -8,9 +8,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::binary::printable;
 use crate::context::WebHookQueueContext;
 use crate::data::Data;
 use crate::json::{DecodeError, Envelope, Writer, rfc3339_micros, value_with_space};
+
+pub use self::binary::NATS_PREFIX;
 
 /// `queue.format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,7 +22,7 @@ pub enum Format {
     /// The context as JSON: [`crate::json`].
     #[default]
     Context,
-    /// CloudEvents 1.0, structured JSON.
+    /// CloudEvents 1.0: structured JSON, or binary mode where messages have headers.
     CloudEvents,
     /// The bare body, with the rest in message headers.
     Raw,
@@ -47,17 +50,18 @@ impl fmt::Display for Format {
 pub struct Encoded {
     /// What the queue carries.
     pub payload: Bytes,
-    /// Message headers; only [`Format::Raw`] has any.
+    /// Message headers, of [`Format::Raw`] and of CloudEvents in binary mode. No value has a control character.
     pub headers: Vec<(String, String)>,
-    /// The payload's content type; `None` where the sender gave none for a raw body.
+    /// The payload's content type; of a bare body the sender's, which may be any text, or `None`.
     pub content_type: Option<String>,
 }
 
-/// Holds the context without its body, as JSON, in a raw message.
+/// Holds the context without its body, as JSON, where the payload is the bare body.
 pub const CONTEXT_HEADER: &str = "sluiced-context";
 
 impl WebHookQueueContext {
-    /// The message in a form.
+    /// The message in a form, for a backend whose messages need not have headers: CloudEvents are
+    /// structured. See [`WebHookQueueContext::encode_for_headers`].
     pub fn encode_as(&self, format: Format) -> Encoded {
         match format {
             Format::Context => Encoded {
@@ -95,17 +99,16 @@ impl WebHookQueueContext {
     /// What routers and people look at first, and then everything. A control character that the sender
     /// put into a name must not end a header.
     fn raw_headers(&self) -> Vec<(String, String)> {
-        let plain = |text: &str| text.replace(char::is_control, " ");
         let mut headers = vec![
-            ("sluiced-receiver".to_owned(), plain(&self.receiver)),
-            ("sluiced-id".to_owned(), plain(&self.id)),
-            ("sluiced-actions".to_owned(), plain(&self.actions.join(","))),
+            ("sluiced-receiver".to_owned(), printable(&self.receiver)),
+            ("sluiced-id".to_owned(), printable(&self.id)),
+            ("sluiced-actions".to_owned(), printable(&self.actions.join(","))),
             ("sluiced-message-id".to_owned(), self.message_id.to_string()),
         ];
         if let Some(id) = &self.delivery_id {
-            headers.push(("sluiced-delivery-id".to_owned(), plain(id)));
+            headers.push(("sluiced-delivery-id".to_owned(), printable(id)));
         }
-        headers.push((CONTEXT_HEADER.to_owned(), self.envelope()));
+        headers.push((CONTEXT_HEADER.to_owned(), self.context_header()));
         headers
     }
 
@@ -210,6 +213,8 @@ impl CloudEvent<'_> {
         envelope.open(text.into())
     }
 }
+
+mod binary;
 
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,16 @@
 //! * [`mod@format`]: the forms in which it can go into a queue: context, CloudEvents, raw.
 //! * [`handler`]: [`WebHookQueueHandler`], which makes a message durable and gives a [`Receipt`].
 //! * [`publisher`]: [`WebHookQueuePublisher`], a queue handler whose confirmation crosses a network.
+//! * [`mod@spool`]: [`Spooled`], local disk in front of any such handler, for when the broker is slow or away.
 //! * [`route`]: [`RouteTemplate`], subjects and routing keys with variables.
 //! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
 //! * [`dead`]: [`DeadLetterStore`], what workers gave up on, for an operator's commands.
+//! * `conformance`, with the feature of that name: the cases that every backend's tests run.
 //!
 //! A worker written in Rust depends on this crate and on one backend, never on the daemon.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod consumer;
 pub mod context;
 pub mod data;
@@ -23,6 +27,7 @@ pub mod json;
 pub mod notifications;
 pub mod publisher;
 pub mod route;
+pub mod spool;
 
 pub use consumer::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 pub use context::{RequestFacts, WebHookQueueContext};
@@ -34,3 +39,4 @@ pub use json::DecodeError;
 pub use notifications::CustomNotifications;
 pub use publisher::{Publishing, WebHookQueuePublisher};
 pub use route::RouteTemplate;
+pub use spool::{Ack, SpoolOptions, SpoolStore, Spooled};

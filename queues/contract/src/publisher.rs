@@ -21,4 +21,11 @@ pub trait WebHookQueuePublisher: WebHookQueueHandler {
     /// The future's errors: the message may or may not be in the queue then. `TooLarge` comes only where
     /// trying again can't help.
     fn publish(&self, context: &WebHookQueueContext) -> Publishing;
+
+    /// How many bytes of [`WebHookQueueHandler::message_bytes_max`] a message takes, without publishing it;
+    /// `as_context` is its encoding as [`crate::Format::Context`], which is there already.
+    fn encoded_bytes(&self, context: &WebHookQueueContext, as_context: &[u8]) -> usize {
+        let _ = context;
+        as_context.len()
+    }
 }

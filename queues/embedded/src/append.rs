@@ -28,8 +28,8 @@ pub(crate) trait Entry {
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
-    /// It was added.
-    Yes,
+    /// It was added, with this number.
+    Yes(i64),
     /// One with its id was there already.
     Duplicate,
 }
@@ -115,7 +115,7 @@ impl<'a> End<'a> {
             }
         }
         self.add(tx, entry.message(), bounds)?;
-        Ok(Appended::Yes)
+        Ok(Appended::Yes(self.tail))
     }
 
     fn add(&mut self, tx: &Transaction<'_>, message: &Stored, bounds: &Partitioning) -> rusqlite::Result<()> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::bounds;
 use crate::desk::{Call, Desk, Reply, Settle};
 use crate::open_error::OpenError;
-use crate::settle::Verdict;
+use crate::settle::{Key, Verdict};
 use crate::store::{self, Layout};
 
 /// Takes messages out of a queue that some daemon appends to, or did. Many can be open at once, in
@@ -45,7 +45,7 @@ impl EmbeddedConsumer {
     }
 
     /// Every call has a deadline: a thread that waits for a dead disk must not make a worker hang.
-    async fn call<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, ConsumeError> {
+    pub(crate) async fn call<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, ConsumeError> {
         let (reply, answer) = oneshot::channel();
         let call = call(reply);
         let asked = async {
@@ -60,6 +60,10 @@ impl EmbeddedConsumer {
 
     async fn settle(&self, message: &LeasedMessage, verdict: Verdict) -> Result<(), ConsumeError> {
         let key = (message.tag.cast_signed(), message.lease.cast_signed());
+        self.settle_key(key, verdict).await
+    }
+
+    pub(crate) async fn settle_key(&self, key: Key, verdict: Verdict) -> Result<(), ConsumeError> {
         self.call(|reply| Call::Settle(Settle { key, verdict, reply })).await
     }
 }

@@ -19,7 +19,8 @@ use crate::{bounds, clock};
 #[derive(Debug)]
 pub struct DeadLetters {
     connection: Connection,
-    name: String,
+    /// `None`: of every queue in the store.
+    name: Option<String>,
 }
 
 /// One dead letter.
@@ -68,7 +69,16 @@ impl DeadLetters {
     /// As for a worker: [`OpenError::NotThereYet`] while there is no store.
     pub fn open(dir: &Path, queue_name: &str) -> Result<Self, OpenError> {
         let connection = store::open_to_work(&Layout::new(dir))?;
-        Ok(Self { connection, name: queue_name.to_owned() })
+        Ok(Self { connection, name: Some(queue_name.to_owned()) })
+    }
+
+    /// Opens the store in `dir`, for the dead letters of all queues in it.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_all(dir: &Path) -> Result<Self, OpenError> {
+        let connection = store::open_to_work(&Layout::new(dir))?;
+        Ok(Self { connection, name: None })
     }
 
     /// Up to [`bounds::DEAD_LIST_MAX`] of them with ids above `after`, in the order in which they died.
@@ -77,7 +87,7 @@ impl DeadLetters {
     /// When the store can't be read.
     pub fn list(&self, after: u64) -> Result<Vec<DeadLetter>, DeadError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "{} WHERE queues.name = ? AND dead.id > ? ORDER BY dead.id LIMIT ?",
+            "{} WHERE queues.name = coalesce(?, queues.name) AND dead.id > ? ORDER BY dead.id LIMIT ?",
             select()
         ))?;
         let rows = statement.query_map(params![self.name, after, bounds::DEAD_LIST_MAX], letter)?;
@@ -92,7 +102,7 @@ impl DeadLetters {
         let letter = self
             .connection
             .query_row(
-                &format!("{} WHERE queues.name = ? AND dead.id = ?", select()),
+                &format!("{} WHERE queues.name = coalesce(?, queues.name) AND dead.id = ?", select()),
                 params![self.name, id],
                 letter,
             )
@@ -111,7 +121,8 @@ impl DeadLetters {
         let json: Option<String> = self
             .connection
             .query_row(
-                "SELECT headers FROM dead JOIN queues USING (queue) WHERE queues.name = ? AND dead.id = ?",
+                "SELECT headers FROM dead JOIN queues USING (queue)
+                 WHERE queues.name = coalesce(?, queues.name) AND dead.id = ?",
                 params![self.name, id],
                 |row| row.get(0),
             )
@@ -126,17 +137,23 @@ impl DeadLetters {
     /// [`DeadError::NotFound`], [`DeadError::Damaged`], or when the store can't be written.
     pub fn retry(&mut self, id: u64) -> Result<(), DeadError> {
         let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        let message = tx
+        let queue: String = tx
             .query_row(
-                "DELETE FROM dead WHERE id = ? AND queue = (SELECT queue FROM queues WHERE name = ?)
-                 RETURNING crc32, message, headers, message_id",
-                params![id, self.name],
-                stored,
+                "SELECT queues.name FROM dead JOIN queues USING (queue)
+                 WHERE queues.name = coalesce(?, queues.name) AND dead.id = ?",
+                params![self.name, id],
+                |row| row.get(0),
             )
             .optional()?
-            .ok_or(DeadError::NotFound(id))?
+            .ok_or(DeadError::NotFound(id))?;
+        let message = tx
+            .query_row(
+                "DELETE FROM dead WHERE id = ? RETURNING crc32, message, headers, message_id",
+                [id],
+                stored,
+            )?
             .ok_or(DeadError::Damaged(id))?;
-        let back = Back { queue: self.name.clone(), message };
+        let back = Back { queue, message };
         // Claims neither hold it up nor are made: whoever retries it means it.
         append::append(&tx, &[back], &Partitioning::default(), u64::MAX)?;
         Ok(tx.commit()?)
@@ -148,7 +165,7 @@ impl DeadLetters {
     /// [`DeadError::NotFound`], or when the store can't be written.
     pub fn purge(&mut self, id: u64) -> Result<(), DeadError> {
         let purged = self.connection.execute(
-            "DELETE FROM dead WHERE id = ? AND queue = (SELECT queue FROM queues WHERE name = ?)",
+            "DELETE FROM dead WHERE id = ? AND queue IN (SELECT queue FROM queues WHERE name = coalesce(?, name))",
             params![id, self.name],
         )?;
         if purged == 0 { Err(DeadError::NotFound(id)) } else { Ok(()) }

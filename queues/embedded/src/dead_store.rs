@@ -27,6 +27,15 @@ impl EmbeddedDeadLetters {
         Ok(Self { letters: Arc::new(Mutex::new(letters)) })
     }
 
+    /// Opens the store in `dir`, for the dead letters of all queues in it.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_all(dir: &Path) -> Result<Self, OpenError> {
+        let letters = DeadLetters::open_all(dir)?;
+        Ok(Self { letters: Arc::new(Mutex::new(letters)) })
+    }
+
     /// SQLite's waits are no waits of the runtime's.
     async fn blocking<T: Send + 'static>(
         &self,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use sluiced_queue::{Backlog, ConsumeError, LeasedMessage};
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,12 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, ConsumeError>>;
 pub(crate) enum Call {
     /// Lease up to `max` messages, without waiting for them.
     Receive { max: usize, lease: Duration, reply: Reply<Vec<LeasedMessage>> },
+    /// Lease up to `max` messages without reading them.
+    Claim { max: usize, lease: Duration, reply: Reply<Vec<Taken>> },
+    /// Read leased messages; no content for one that is damaged, which is a dead letter now.
+    Read { taken: Vec<Taken>, reply: Reply<Vec<Option<Bytes>>> },
+    /// End all leases of the queue.
+    EndLeases { reply: Reply<()> },
     /// Do this to a leased message.
     Settle(Settle),
     /// Count.
@@ -101,6 +108,19 @@ impl Desk {
                     // Whoever asked may have given up.
                     let _ = reply.send(counted);
                 }
+                Call::Claim { max, lease, reply } => {
+                    let claimed = self.guarded(|desk| desk.claim(max, lease));
+                    // Given back when whoever asked has given up: nobody would know of them.
+                    if let (Err(Ok(unwanted)), Some(queue)) = (reply.send(claimed), self.queue) {
+                        self.give_back(queue, &unwanted);
+                    }
+                }
+                Call::Read { taken, reply } => {
+                    let _ = reply.send(self.guarded(|desk| desk.read_bodies(&taken)));
+                }
+                Call::EndLeases { reply } => {
+                    let _ = reply.send(self.guarded(Self::end_leases));
+                }
                 // They were sorted out above.
                 Call::Settle(_) => {}
             }
@@ -161,16 +181,47 @@ impl Desk {
         if max == 0 || !self.is_worth_a_look(queue)? {
             return Ok(Vec::new());
         }
-        let now_ms = clock::now_ms();
-        let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        let taken = lease::take(&tx, queue, max, now_ms, clock::in_ms(now_ms, lease))?;
-        tx.commit()?;
-        self.commits += 1;
+        let taken = self.lease(queue, max, lease)?;
         let read = self.read(queue, &taken);
         if read.is_err() {
             self.give_back(queue, &taken);
         }
         read
+    }
+
+    fn lease(&mut self, queue: i64, max: usize, lease: Duration) -> rusqlite::Result<Vec<Taken>> {
+        let now_ms = clock::now_ms();
+        let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
+        let taken = lease::take(&tx, queue, max, now_ms, clock::in_ms(now_ms, lease))?;
+        tx.commit()?;
+        self.commits += 1;
+        Ok(taken)
+    }
+
+    fn claim(&mut self, max: usize, lease: Duration) -> rusqlite::Result<Vec<Taken>> {
+        match self.queue()? {
+            Some(queue) if self.is_worth_a_look(queue)? => self.lease(queue, max, lease),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn read_bodies(&mut self, taken: &[Taken]) -> rusqlite::Result<Vec<Option<Bytes>>> {
+        let Some(queue) = self.queue()? else { return Ok(vec![None; taken.len()]) };
+        let mut bodies = Vec::with_capacity(taken.len());
+        for (taken, content) in settle::contents(&mut self.connection, queue, taken)? {
+            if content.is_none() {
+                self.bury_damaged(queue, taken)?;
+            }
+            bodies.push(content.map(|(body, _)| body));
+        }
+        Ok(bodies)
+    }
+
+    fn end_leases(&mut self) -> rusqlite::Result<()> {
+        match self.queue()? {
+            Some(queue) => lease::end_all(&self.connection, queue),
+            None => Ok(()),
+        }
     }
 
     /// Nothing stays leased after an error, if that can be helped; otherwise the leases will end.

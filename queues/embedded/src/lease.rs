@@ -15,6 +15,7 @@ pub(crate) struct Taken {
     pub(crate) seq: i64,
     pub(crate) attempt: u32,
     pub(crate) lease: i64,
+    pub(crate) bytes: u64,
 }
 
 /// A range of `leases`.
@@ -35,6 +36,11 @@ pub(crate) struct Glance {
     pub(crate) visible: bool,
     /// When something becomes visible by itself, if nobody commits anything before.
     pub(crate) next_ms: Option<i64>,
+}
+
+/// Ends all leases of a queue: their holder has died. The messages are visible with the next `take`.
+pub(crate) fn end_all(connection: &Connection, queue: i64) -> rusqlite::Result<()> {
+    connection.execute("UPDATE leases SET expires_ms = 0 WHERE queue = ?", [queue]).map(|_| ())
 }
 
 /// Looks whether it is worth asking for the lock.
@@ -198,11 +204,12 @@ fn take_waiting(
         .collect::<Result<_, _>>()?;
     let mut delete = tx.prepare_cached("DELETE FROM waiting WHERE queue = ? AND seq = ?")?;
     for (seq, attempts) in ready {
-        if !budget.spend(length(tx, queue, seq)?, taken.is_empty()) {
+        let bytes = length(tx, queue, seq)?;
+        if !budget.spend(bytes, taken.is_empty()) {
             break;
         }
         delete.execute([queue, seq])?;
-        taken.push(Taken { seq, attempt: attempts + 1, lease });
+        taken.push(Taken { seq, attempt: attempts + 1, lease, bytes });
     }
     Ok(())
 }
@@ -227,10 +234,11 @@ fn take_fresh(
         let begin = cursor;
         while let Some(row) = rows.next()?
             && row.get::<_, i64>(0)? == cursor + 1
-            && budget.spend(row.get(1)?, taken.is_empty())
+            && let bytes = row.get(1)?
+            && budget.spend(bytes, taken.is_empty())
         {
             cursor += 1;
-            taken.push(Taken { seq: cursor, attempt: 1, lease });
+            taken.push(Taken { seq: cursor, attempt: 1, lease, bytes });
         }
         if cursor == begin && budget.messages > 0 {
             // The next message should be there and isn't.
@@ -253,7 +261,7 @@ fn length(tx: &Transaction<'_>, queue: i64, seq: i64) -> rusqlite::Result<u64> {
 /// Neighbours with the same count of attempts share a row: a batch of fresh messages is one.
 fn ranges(taken: &[Taken], expires_ms: i64) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
-    for &Taken { seq, attempt, lease } in taken {
+    for &Taken { seq, attempt, lease, .. } in taken {
         match ranges.last_mut() {
             Some(range) if range.last + 1 == seq && range.attempt == attempt => range.last = seq,
             _ => {

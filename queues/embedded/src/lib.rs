@@ -9,6 +9,7 @@
 //! * [`consumer`]: [`EmbeddedConsumer`], a worker's side. `desk`: its thread. `lease`, `settle`: what
 //!   its transactions do.
 //! * [`dead`]: [`DeadLetters`], what workers gave up on. [`dead_store`]: the same, as the contract has it.
+//! * [`spool`]: [`EmbeddedSpool`], the same store in front of a broker. `limits`: what brokers said they take.
 //! * [`message`]: a message on its way in and out. `schema`, `partition`: the tables, and where bodies lie.
 //!   `migration`: how an older store comes to have these tables.
 //! * [`open_error`], `store`, `connection`, `lock`, `check`: how a directory becomes an open store,
@@ -26,6 +27,7 @@ pub mod message;
 pub mod open_error;
 pub mod options;
 pub mod queue;
+pub mod spool;
 
 mod append;
 mod check;
@@ -36,6 +38,7 @@ mod depth;
 mod desk;
 mod fault;
 mod lease;
+mod limits;
 mod lock;
 mod maintenance;
 mod migration;
@@ -57,4 +60,5 @@ pub use message::NewMessage;
 pub use open_error::OpenError;
 pub use options::{Options, Partitioning};
 pub use queue::EmbeddedQueue;
+pub use spool::{EmbeddedLane, EmbeddedSpool, Usage};
 pub use state::Counts;

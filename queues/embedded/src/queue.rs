@@ -22,7 +22,7 @@ use crate::open_error::OpenError;
 use crate::options::Options;
 use crate::state::{Counts, State, lock};
 use crate::store::{self, Layout};
-use crate::writer::{Append, Command, Writer};
+use crate::writer::{Added, Append, Command, Writer};
 use crate::{bounds, clock};
 
 /// A durable queue in a directory, open for appending. One process has it at a time; workers take
@@ -109,6 +109,11 @@ impl EmbeddedQueue {
     /// # Errors
     /// The message may or may not be in the queue after an error.
     pub async fn add(&self, message: NewMessage) -> Result<Receipt, EnqueueError> {
+        self.add_numbered(message).await.map(|added| added.receipt)
+    }
+
+    /// The same, and its number.
+    pub(crate) async fn add_numbered(&self, message: NewMessage) -> Result<Added, EnqueueError> {
         let dedupe_for = message.dedupe_for;
         let message = Stored::from(message);
         self.inner.admit(message.bytes())?;
@@ -152,6 +157,11 @@ impl EmbeddedQueue {
         self.inner.state.counts()
     }
 
+    /// Bytes on disk, as last measured before an append.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.inner.state.used_bytes()
+    }
+
     /// Can be asked without a queue handler: see [`WebHookQueueHandler::health`].
     pub fn health(&self) -> Health {
         self.inner.state.health()
@@ -169,11 +179,7 @@ impl EmbeddedQueue {
         }
     }
 
-    async fn hand_over(
-        &self,
-        message: Stored,
-        dedupe_for: Option<Duration>,
-    ) -> Result<Receipt, EnqueueError> {
+    async fn hand_over(&self, message: Stored, dedupe_for: Option<Duration>) -> Result<Added, EnqueueError> {
         let gone = |_| EnqueueError::Unavailable("the store is closed".into());
         let charge =
             self.inner.room.clone().acquire_many_owned(charge_kib(message.bytes())).await.map_err(|_| {

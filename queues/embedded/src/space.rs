@@ -16,6 +16,7 @@ pub(crate) struct Space {
     bytes_max: u64,
     free_percent_min: u8,
     measured: Option<Instant>,
+    used: u64,
     bytes_since: u64,
 }
 
@@ -26,6 +27,7 @@ impl Space {
             bytes_max: options.bytes_max,
             free_percent_min: options.free_percent_min,
             measured: None,
+            used: 0,
             bytes_since: 0,
         }
     }
@@ -48,11 +50,17 @@ impl Space {
         self.bytes_since = 0;
         let log = fs::metadata(&self.layout.wal).map_or(0, |meta| meta.len());
         let used = used(connection)? + log;
+        self.used = used;
         if used >= self.bytes_max {
             let text = format!("the store takes {used} bytes on disk, its bound is {}", self.bytes_max);
             return Ok(Some(text));
         }
         Ok(self.disk_is_short(log, bytes))
+    }
+
+    /// Bytes on disk, when it was last measured.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
     }
 
     /// Measures again after everything that can be given back was: partitions whose messages are done,

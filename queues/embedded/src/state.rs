@@ -23,6 +23,7 @@ pub(crate) struct State {
     closing: AtomicBool,
     /// Someone should copy the log while nothing is appended.
     log_is_long: AtomicBool,
+    used_bytes: AtomicU64,
     appends: AtomicU64,
     commits: AtomicU64,
     checkpoints: AtomicU64,
@@ -48,6 +49,7 @@ impl State {
             commit_began_ms: AtomicI64::new(0),
             closing: AtomicBool::new(false),
             log_is_long: AtomicBool::new(false),
+            used_bytes: AtomicU64::new(0),
             appends: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
@@ -85,6 +87,14 @@ impl State {
 
     pub(crate) fn set_disk(&self, obstacle: Option<String>) {
         *lock(&self.disk) = obstacle;
+    }
+
+    pub(crate) fn set_used_bytes(&self, bytes: u64) {
+        self.used_bytes.store(bytes, Relaxed);
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Relaxed)
     }
 
     pub(crate) fn disk(&self) -> Option<String> {

@@ -159,7 +159,7 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
     sync_dir(parent.unwrap_or(Path::new(".")))
 }
 
-fn sync_dir(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| OpenError::io(dir, error))
 }
 

@@ -27,13 +27,21 @@ pub(crate) enum Command {
     Close(oneshot::Sender<()>),
 }
 
+/// What became of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Added {
+    pub(crate) receipt: Receipt,
+    /// Its number in its queue; a duplicate has none.
+    pub(crate) seq: Option<i64>,
+}
+
 /// A message and who waits for it. It is committed even if nobody waits any more: the sender that
 /// gave up comes again, and at least once is what is promised.
 pub(crate) struct Append {
     pub(crate) queue: Arc<str>,
     pub(crate) message: Stored,
     pub(crate) dedupe_for: Option<Duration>,
-    pub(crate) reply: oneshot::Sender<Result<Receipt, EnqueueError>>,
+    pub(crate) reply: oneshot::Sender<Result<Added, EnqueueError>>,
     /// Its share of the memory for waiting messages, given back when this is dropped.
     pub(crate) charge: OwnedSemaphorePermit,
 }
@@ -166,6 +174,7 @@ impl Writer {
         if self.state.space().is_none() && self.space.is_due(bytes) {
             let obstacle = self.look_for_space(bytes).map_err(|error| self.judge(&error))?;
             self.state.set_space(obstacle);
+            self.state.set_used_bytes(self.space.used());
         }
         self.state.space().map_or(Ok(()), |why| Err(EnqueueError::Full(why)))
     }
@@ -208,10 +217,10 @@ impl Writer {
         for (at, Append { reply, charge, message, .. }) in batch.into_iter().enumerate() {
             drop((message, charge));
             let answer = match &verdict {
-                Ok(appended) if appended[at] == Appended::Duplicate => {
-                    Ok(Receipt::of_duplicate(self.durable))
-                }
-                Ok(_) => Ok(Receipt::confirmed(self.durable)),
+                Ok(appended) => Ok(match appended[at] {
+                    Appended::Yes(seq) => Added { receipt: Receipt::confirmed(self.durable), seq: Some(seq) },
+                    Appended::Duplicate => Added { receipt: Receipt::of_duplicate(self.durable), seq: None },
+                }),
                 Err(error) => Err(error.clone()),
             };
             // Whoever gave up waiting has told the sender so.

@@ -36,6 +36,66 @@ fn a_raw_message_is_the_body_alone_and_its_headers_tell_the_rest() {
     );
 }
 
+/// A sender that puts a control character wherever it can.
+fn hostile() -> WebHookQueueContext {
+    let mut context = context(Some("application/json"), b"{\"a\":1}");
+    context.actions = vec!["push\r\nce-id: forged\u{85}\u{7f}".into()];
+    context.id = "a b\"%\u{e9}\u{9b}\n".into();
+    context.delivery_id = Some("\u{7f}\t1".into());
+    context.request.query = "q=\u{85}\u{7f}".into();
+    context.request.headers.push(("x-odd".into(), vec!["\u{9f}\u{2028}\u{e9}".into()]));
+    context
+}
+
+#[test]
+fn a_binary_cloud_event_is_the_body_alone_and_headers_of_the_binding() {
+    let context = hostile();
+    let event = context.encode_for_headers(Format::CloudEvents, NATS_PREFIX);
+    assert_eq!(event.payload, &b"{\"a\":1}"[..]);
+    assert_eq!(event.content_type.as_deref(), Some("application/json"));
+    let value = |name: &str| event.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    assert_eq!(value("ce-specversion"), Some("1.0"));
+    assert_eq!(value("ce-id"), Some(context.message_id.to_string().as_str()));
+    assert_eq!(value("ce-type"), Some("github.push%0D%0Ace-id:%20forged%C2%85%7F"));
+    assert_eq!(value("ce-subject"), Some("a%20b%22%25%C3%A9%C2%9B%0A"));
+    assert_eq!(value("ce-datacontenttype"), Some("application/json"));
+    assert!(value("ce-source").is_some_and(|source| source.starts_with("/sluiced/github/")));
+    assert!(value("ce-time").is_some_and(|time| time.ends_with('Z')));
+
+    let event = context.encode_for_headers(Format::CloudEvents, "cloudEvents:");
+    let value = |name: &str| event.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    assert_eq!(value("cloudEvents:subject"), Some("a b\"%\u{e9}  "));
+    assert_eq!(value("cloudEvents:datacontenttype"), None, "the content type is the message's property");
+}
+
+#[test]
+fn no_header_has_a_control_character_and_all_give_the_whole_context_back() {
+    let context = hostile();
+    for format in FORMATS {
+        for prefix in [NATS_PREFIX, "cloudEvents:"] {
+            let encoded = context.encode_for_headers(format, prefix);
+            for (name, value) in &encoded.headers {
+                assert!(!value.contains(char::is_control), "{format:?} {name} {value:?}");
+            }
+            let back = WebHookQueueContext::decode_message(&encoded.payload, &encoded.headers).unwrap();
+            assert_eq!(back, context, "{format:?} {prefix}");
+        }
+    }
+}
+
+#[test]
+fn an_attribute_without_a_value_is_left_out() {
+    let mut context = context(None, b"");
+    context.id = String::new();
+    context.delivery_id = Some(String::new());
+    let event = context.encode_for_headers(Format::CloudEvents, NATS_PREFIX);
+    let names: Vec<_> = event.headers.iter().map(|(name, _)| name.as_str()).collect();
+    for absent in ["ce-subject", "ce-datacontenttype", "ce-sluiceddeliveryid"] {
+        assert!(!names.contains(&absent), "{names:?}");
+    }
+    assert!(event.headers.iter().all(|(_, value)| !value.is_empty()));
+}
+
 #[test]
 fn a_line_is_one_message_in_every_form() {
     let context = context(Some("application/json"), b"{\r\n}\n");
@@ -66,6 +126,9 @@ proptest! {
             let encoded = context.encode_as(format);
             let back = WebHookQueueContext::decode_message(&encoded.payload, &encoded.headers).unwrap();
             prop_assert_eq!(&back, &context, "{:?}", format);
+            let encoded = context.encode_for_headers(format, NATS_PREFIX);
+            let back = WebHookQueueContext::decode_message(&encoded.payload, &encoded.headers).unwrap();
+            prop_assert_eq!(&back, &context, "{:?} with headers", format);
         }
     }
 }

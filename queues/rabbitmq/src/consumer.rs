@@ -1,0 +1,270 @@
+//! A worker's side: messages under leases, retries, and what is given up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lapin::BasicProperties;
+use sluiced_queue::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::bounds;
+use crate::delay::{self, Wait};
+use crate::fault::Fault;
+use crate::headers::{Letter, expiration};
+use crate::intake;
+use crate::lease::{Lease, Leases, Together};
+use crate::link::Broker;
+use crate::marker;
+use crate::message::short;
+use crate::options::Options;
+use crate::publish::{self, Route};
+use crate::session::{Session, Standing};
+use crate::topology::{self, Found, dead_name};
+
+/// Takes messages out of a queue. A clone shares the connection and the leases.
+///
+/// A lease is an unacknowledged delivery: it has no end of its own, and is lost with its channel, when the worker
+/// dies, the connection breaks, or the broker's `consumer_timeout` (30 minutes unless configured) has passed. The
+/// durations of `receive` and `extend` say nothing here.
+#[derive(Clone)]
+pub struct RabbitMqConsumer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    broker: Broker,
+    queue: String,
+    declare: bool,
+    publish_deadline: Duration,
+    session: Mutex<Option<Arc<Session>>>,
+    /// Whether other workers can be shown that there are messages in hand.
+    marking: AtomicBool,
+    leases: Leases,
+}
+
+impl RabbitMqConsumer {
+    /// Connects, and looks for the queue.
+    ///
+    /// # Errors
+    /// [`ConsumeError::Unavailable`] while broker or queue are absent; [`ConsumeError::Failed`] when the options
+    /// can't be right or the credentials are refused. Once connected, all of these are `Unavailable`.
+    pub async fn connect(options: Options) -> Result<Self, ConsumeError> {
+        let broker = Broker::read(&options).map_err(|error| ConsumeError::Failed(error.to_string()))?;
+        let inner = Inner {
+            broker,
+            queue: options.queue_name,
+            declare: options.declare,
+            publish_deadline: options.publish_deadline,
+            session: Mutex::default(),
+            marking: AtomicBool::new(false),
+            leases: Leases::default(),
+        };
+        match inner.look().await {
+            Ok(()) => Ok(Self { inner: Arc::new(inner) }),
+            Err(Fault::Refused(why)) => Err(ConsumeError::Failed(why)),
+            Err(fault) => Err(fault.into_consume_error()),
+        }
+    }
+}
+
+impl Inner {
+    async fn look(&self) -> Result<(), Fault> {
+        let session = self.session().await?;
+        topology::ready(&session, &self.queue).await.map(|_| ())
+    }
+
+    /// The connection, or a new one where it has ended.
+    async fn session(&self) -> Result<Arc<Session>, Fault> {
+        let mut current = self.session.lock().await;
+        if let Some(session) = &*current {
+            let Standing::Ended(why) = session.standing() else { return Ok(session.clone()) };
+            warn!(backend = "rabbitmq", address = session.address(), why, retry = true, "broker lost");
+            *current = None;
+        }
+        let began = Instant::now();
+        let session = self.broker.open("sluiced work").await.map_err(|(_, fault)| fault)?;
+        let marking = match self.declare {
+            true => marker::ensure(&session, &self.queue).await,
+            false => marker::count(&session, &self.queue).await.map(|count| count.is_some()),
+        };
+        self.marking.store(marking?, Ordering::Relaxed);
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        info!(backend = "rabbitmq", address = session.address(), took_ms, "broker connected");
+        *current = Some(session.clone());
+        Ok(session)
+    }
+
+    async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<LeasedMessage>, Fault> {
+        let session = self.session().await?;
+        let channel = session.channel().await?;
+        let taken = intake::take(&channel, &self.queue, max, wait).await?;
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
+        let marker = match self.marking.load(Ordering::Relaxed) {
+            true => {
+                let shown = marker::show(&channel, &self.queue).await;
+                // Somebody has deleted it. That costs the channel, and with it these messages, once.
+                self.marking.store(shown.is_ok(), Ordering::Relaxed);
+                Some(shown?)
+            }
+            false => None,
+        };
+        Ok(self.leases.give(Together { channel, marker }, taken))
+    }
+
+    /// Publishes a message once more. Confirmed on return: only then may the one in hand be acknowledged.
+    async fn publish(
+        &self,
+        route: &Route,
+        properties: BasicProperties,
+        letter: &Letter,
+    ) -> Result<(), Fault> {
+        let session = self.session().await?;
+        let deadline = Instant::now() + self.publish_deadline;
+        publish::publish(&session, route, properties, &letter.data, deadline).await
+    }
+
+    /// To where it came from, or to where it waits first. `false`: the queue is full, and it must go back into it.
+    async fn publish_again(
+        &self,
+        lease: &Lease,
+        delay: Duration,
+        attempts: u32,
+    ) -> Result<bool, ConsumeError> {
+        let letter = &lease.letter;
+        let again = letter.again(attempts);
+        if delay.is_zero() {
+            return match self.publish(&Route::queue(&self.queue), again, letter).await {
+                Ok(()) => Ok(true),
+                Err(Fault::Nacked) => Ok(false),
+                Err(fault) => Err(fault.into_consume_error()),
+            };
+        }
+        let wait = Wait::new(&self.queue, delay);
+        let route = Route::queue(&wait.queue);
+        let again = again.with_expiration(expiration(wait.ms));
+        let published = match self.publish(&route, again.clone(), letter).await {
+            Err(Fault::Missing(_)) if self.declare => {
+                self.create(async |session, found| {
+                    topology::ensure_queue(session, &wait.queue, wait.arguments(), true, found).await
+                })
+                .await?;
+                self.publish(&route, again, letter).await
+            }
+            Err(Fault::Missing(_)) => {
+                let todo = "is missing, and declare = false: create it as the README says";
+                return Err(ConsumeError::Failed(format!("the queue {} {todo}", wait.queue)));
+            }
+            other => other,
+        };
+        published.map(|()| true).map_err(Fault::into_consume_error)
+    }
+
+    /// Creates what is missing, and gives a new quorum queue its second.
+    async fn create(
+        &self,
+        work: impl AsyncFnOnce(&Arc<Session>, &mut Found) -> Result<(), Fault>,
+    ) -> Result<(), ConsumeError> {
+        let mut found = Found::default();
+        let session = self.session().await.map_err(Fault::into_consume_error)?;
+        work(&session, &mut found).await.map_err(Fault::into_consume_error)?;
+        if found.created {
+            sleep(bounds::SETTLE).await;
+        }
+        Ok(())
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Fault> {
+        let session = self.session().await?;
+        // In the order in which a message goes from one to the next, so that none is overlooked on its way.
+        let mut delayed = 0;
+        for queue in delay::queues(&self.queue) {
+            delayed += match topology::ready(&session, &queue).await {
+                Err(Fault::Missing(_)) => 0,
+                other => other?,
+            };
+        }
+        let visible = topology::ready(&session, &self.queue).await?;
+        let (own, own_channels) = self.leases.count();
+        let channels = marker::count(&session, &self.queue).await?.unwrap_or(own_channels);
+        Ok(Backlog { visible, leased: own + channels.saturating_sub(own_channels), delayed })
+    }
+}
+
+#[async_trait]
+impl WebHookQueueConsumer for RabbitMqConsumer {
+    async fn receive(
+        &self,
+        max: usize,
+        _lease: Duration,
+        wait: Duration,
+    ) -> Result<Vec<LeasedMessage>, ConsumeError> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        self.inner.receive(max, wait).await.map_err(Fault::into_consume_error)
+    }
+
+    async fn acknowledge(&self, message: &LeasedMessage) -> Result<(), ConsumeError> {
+        let inner = &self.inner;
+        let done = inner.leases.of(message)?.acknowledge().await;
+        inner.leases.end(message);
+        done
+    }
+
+    async fn release(
+        &self,
+        message: &LeasedMessage,
+        delay: Duration,
+        failed: bool,
+    ) -> Result<(), ConsumeError> {
+        let inner = &self.inner;
+        let lease = inner.leases.of(message)?;
+        let attempts = if failed { message.attempt } else { message.attempt.saturating_sub(1) };
+        let done = match inner.publish_again(&lease, delay, attempts).await? {
+            true => lease.acknowledge().await,
+            false => lease.put_back().await,
+        };
+        inner.leases.end(message);
+        done
+    }
+
+    async fn extend(&self, message: &LeasedMessage, _lease: Duration) -> Result<(), ConsumeError> {
+        self.inner.leases.of(message).map(|_| ())
+    }
+
+    async fn dead_letter(&self, message: &LeasedMessage, reason: &str) -> Result<(), ConsumeError> {
+        let inner = &self.inner;
+        let lease = inner.leases.of(message)?;
+        let letter = &lease.letter;
+        let route = Route { exchange: short(&dead_name(&inner.queue)), routing_key: letter.routing_key() };
+        let dead = letter.dead(&inner.queue, reason, message.attempt);
+        match inner.publish(&route, dead.clone(), letter).await {
+            Err(Fault::Missing(_)) if inner.declare => {
+                inner
+                    .create(async |session, found| topology::ensure_dead(session, &inner.queue, found).await)
+                    .await?;
+                inner.publish(&route, dead, letter).await.map_err(Fault::into_consume_error)?;
+            }
+            other => other.map_err(Fault::into_consume_error)?,
+        }
+        let done = lease.acknowledge().await;
+        inner.leases.end(message);
+        done
+    }
+
+    async fn backlog(&self) -> Result<Backlog, ConsumeError> {
+        let look = || async { self.inner.backlog().await.map_err(Fault::into_consume_error) };
+        let first = look().await?;
+        if !first.is_empty() {
+            return Ok(first);
+        }
+        sleep(bounds::EMPTY_TWICE).await;
+        look().await
+    }
+}

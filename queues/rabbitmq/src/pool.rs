@@ -1,0 +1,111 @@
+//! Channels, each with one message in flight.
+//!
+//! Several publishes on one channel can't be told apart: the library hands a `basic.return` to the wrong one,
+//! and when the connection is cut it may report one message's confirmation for another. Alone on its channel a
+//! message can only meet its own answer; so a channel goes back only after its answer has come.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lapin::Channel;
+use lapin::protocol::constants::REPLY_SUCCESS;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::bounds;
+use crate::fault::Fault;
+use crate::session::{Session, Standing};
+
+/// The channels of one connection. Opened when they are first needed.
+pub(crate) struct Pool {
+    idle: Mutex<Vec<Channel>>,
+    channels: Arc<Semaphore>,
+    publishes: Arc<Semaphore>,
+}
+
+impl Pool {
+    pub(crate) fn new(channels: usize) -> Self {
+        Self {
+            idle: Mutex::default(),
+            channels: Arc::new(Semaphore::new(channels)),
+            publishes: Arc::new(Semaphore::new(bounds::PUBLISHES_MAX)),
+        }
+    }
+
+    /// Waits until none is in use. For a caller with a deadline.
+    pub(crate) async fn all_idle(&self, channels: usize) {
+        let _ = self.channels.acquire_many(u32::try_from(channels).unwrap_or(u32::MAX)).await;
+    }
+
+    fn pop(&self) -> Option<Channel> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let channel = idle.pop()?;
+            if channel.status().connected() {
+                return Some(channel);
+            }
+        }
+    }
+}
+
+/// A channel that nobody else uses. Dropped, it is closed: whatever answer it still waits for can't reach
+/// anyone. [`Held::put_back`] is for one whose answer has come.
+pub(crate) struct Held {
+    session: Arc<Session>,
+    channel: Option<Channel>,
+    permit: Option<OwnedSemaphorePermit>,
+    _publish: OwnedSemaphorePermit,
+}
+
+impl Held {
+    /// Waits for a channel. For a caller with a deadline.
+    pub(crate) async fn acquire(session: &Arc<Session>) -> Result<Self, Fault> {
+        let pool = &session.pool;
+        let publish = pool.publishes.clone().try_acquire_owned().map_err(|_| Fault::Busy)?;
+        let ended = |_| Fault::Lost("the connection has ended".into());
+        let permit = pool.channels.clone().acquire_owned().await.map_err(ended)?;
+        let channel = match pool.pop() {
+            Some(channel) => channel,
+            None => session.confirming_channel().await?,
+        };
+        Ok(Self { session: session.clone(), channel: Some(channel), permit: Some(permit), _publish: publish })
+    }
+
+    pub(crate) fn channel(&self) -> &Channel {
+        self.channel.as_ref().expect("only drop and put_back take it")
+    }
+
+    /// The answer has come: the next message may have the channel.
+    pub(crate) fn put_back(mut self) {
+        if let Some(channel) = self.channel.take() {
+            self.session.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (Some(channel), Some(permit)) = (self.channel.take(), self.permit.take()) else { return };
+        if channel.status().connected() {
+            let session = Arc::downgrade(&self.session);
+            // The permit is kept until the channel is gone, so that there never are more than allowed.
+            self.session.spawn(async move {
+                close(channel, || session.upgrade()).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Closes a channel whose answer didn't come. A broker that answers neither has stopped answering, and the
+/// connection is of no use any more; unless it is blocked: then nothing is written to it at all.
+async fn close(channel: Channel, session: impl Fn() -> Option<Arc<Session>>) {
+    let _ = timeout(bounds::CLOSE_DEADLINE, channel.close(REPLY_SUCCESS, "given up".into())).await;
+    while channel.status().connected() || channel.status().closing() {
+        match session() {
+            Some(session) if matches!(session.standing(), Standing::Blocked(_)) => {}
+            Some(session) => return session.kill(),
+            None => return,
+        }
+        sleep(bounds::STATE_POLL).await;
+    }
+}

@@ -1,0 +1,168 @@
+//! A connection that stands, and what it says of itself.
+
+use std::future::poll_fn;
+use std::net::{Shutdown, TcpStream};
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_core::Stream;
+use lapin::options::ConfirmSelectOptions;
+use lapin::tcp::OwnedTLSConfig;
+use lapin::{Channel, Connection, ConnectionStatus, Event};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::address::Address;
+use crate::bounds;
+use crate::connect::{self, Connected};
+use crate::fault::Fault;
+use crate::pool::Pool;
+
+/// One connection to one broker, until it ends. Nothing of it is used again after that.
+pub(crate) struct Session {
+    connection: Connection,
+    socket: TcpStream,
+    address: String,
+    standing: watch::Receiver<Standing>,
+    pub(crate) pool: Pool,
+    tasks: TaskTracker,
+    runtime: Handle,
+    _stop: DropGuard,
+}
+
+/// The state of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open,
+    /// The broker takes no messages: an alarm about memory or disk, in its own words.
+    Blocked(String),
+    Ended(String),
+}
+
+impl Session {
+    /// Connects to this address.
+    pub(crate) async fn open(
+        address: &Address,
+        tls: &OwnedTLSConfig,
+        name: &str,
+        channels: usize,
+    ) -> Result<Arc<Self>, Fault> {
+        let Connected { connection, socket } = connect::connect(address, tls, name).await?;
+        let (sender, standing) = watch::channel(Standing::Open);
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(watch_over(
+            connection.events_listener(),
+            connection.status().clone(),
+            sender,
+            stop.clone(),
+        ));
+        Ok(Arc::new(Self {
+            connection,
+            socket,
+            address: address.host_port(),
+            standing,
+            pool: Pool::new(channels),
+            tasks,
+            runtime: Handle::current(),
+            _stop: stop.drop_guard(),
+        }))
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What the broker cuts frames at; 0 for no limit.
+    pub(crate) fn frame_bytes(&self) -> u32 {
+        self.connection.configuration().frame_max()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// To wait for changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// A channel of one's own.
+    pub(crate) async fn channel(&self) -> Result<Channel, Fault> {
+        answered(self.connection.create_channel()).await
+    }
+
+    /// One whose publishes are confirmed.
+    pub(crate) async fn confirming_channel(&self) -> Result<Channel, Fault> {
+        let channel = self.channel().await?;
+        answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(channel)
+    }
+
+    /// For what must be finished although nobody waits for it.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, &self.runtime);
+    }
+
+    /// Ends the connection at once; all that waits for an answer on it fails.
+    pub(crate) fn kill(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Says goodbye, and waits for the answer so that what was sent before has arrived.
+    pub(crate) async fn close(&self) {
+        let goodbye = self.connection.close(lapin::protocol::constants::REPLY_SUCCESS, "done".into());
+        if timeout(bounds::CLOSE_DEADLINE, goodbye).await.is_err() {
+            self.kill();
+        }
+    }
+}
+
+/// The broker's answer to one question.
+pub(crate) async fn answered<T>(call: impl Future<Output = lapin::Result<T>>) -> Result<T, Fault> {
+    match timeout(bounds::CALL_DEADLINE, call).await {
+        Ok(answer) => answer.map_err(|error| Fault::of(&error)),
+        Err(_) => Err(Fault::Late),
+    }
+}
+
+/// Reads a connection's events until it ends. Its state is looked at besides: an event that was sent before
+/// anybody listened is in no stream.
+async fn watch_over(
+    events: impl Stream<Item = Event>,
+    status: ConnectionStatus,
+    standing: watch::Sender<Standing>,
+    stop: CancellationToken,
+) {
+    let mut events = pin!(events);
+    let mut look = interval(bounds::STATE_POLL);
+    loop {
+        let event = tokio::select! {
+            event = poll_fn(|context| events.as_mut().poll_next(context)) => event,
+            _ = look.tick() => {
+                if !status.connected() {
+                    standing.send_replace(Standing::Ended("the connection has ended".into()));
+                    return;
+                }
+                continue;
+            }
+            () = stop.cancelled() => return,
+        };
+        let now = match event {
+            Some(Event::ConnectionBlocked(why)) => Standing::Blocked(why),
+            Some(Event::ConnectionUnblocked) => Standing::Open,
+            // Channels' errors are told here too, and are none of the connection's.
+            Some(Event::Error(error)) if !status.connected() => Standing::Ended(Fault::of(&error).text()),
+            None => Standing::Ended("the connection has ended".into()),
+            Some(_) => continue,
+        };
+        let ended = matches!(now, Standing::Ended(_));
+        standing.send_replace(now);
+        if ended {
+            return;
+        }
+    }
+}
