@@ -11,9 +11,12 @@
 //! * [`route`]: [`RouteTemplate`], subjects and routing keys with variables.
 //! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
 //! * [`dead`]: [`DeadLetterStore`], what workers gave up on, for an operator's commands.
+//! * `conformance`, with the feature of that name: the cases that every backend's tests run.
 //!
 //! A worker written in Rust depends on this crate and on one backend, never on the daemon.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod consumer;
 pub mod context;
 pub mod data;

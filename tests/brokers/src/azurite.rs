@@ -14,6 +14,9 @@ pub const ACCOUNT: &str = "sluicedtest";
 /// The account's key.
 pub const ACCOUNT_KEY: &str =
     "YSBtYWRlLXVwIGtleSBmb3IgdGVzdHMsIGFuZCBubyBzZWNyZXQgYXQgYWxsIC0gLSAtIC0gLSAtIC0gLSA=";
+/// Another key of the account, which is refused until [`Azurite::accept_late_key`].
+pub const LATE_KEY: &str =
+    "QW5vdGhlciBtYWRlLXVwIGtleSBmb3IgdGVzdHMsIG5vdCBrbm93biBhdCBmaXJzdCAtIC0gLSAtIC0gLSA=";
 
 /// An Azurite of one's own with nothing but queues, up 3 s after its start.
 ///
@@ -23,6 +26,7 @@ pub const ACCOUNT_KEY: &str =
 pub struct Azurite {
     process: Option<Process>,
     port: Port,
+    keys: String,
     dir: TempDir,
 }
 
@@ -40,7 +44,7 @@ impl Azurite {
     /// One that isn't running yet: its port refuses until [`Self::restart`].
     pub fn absent() -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
-        Self { process: None, port: Port::take(), dir }
+        Self { process: None, port: Port::take(), keys: ACCOUNT_KEY.into(), dir }
     }
 
     /// Starts it with the same port and files, stopped before that if it is running; it is up on return.
@@ -53,12 +57,17 @@ impl Azurite {
         command.arg(programs::azurite()).args(["--queueHost", "127.0.0.1", "--queuePort"]);
         command.arg(self.port.number().to_string()).arg("--location").arg(self.dir.path());
         command.args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
-        command.env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{ACCOUNT_KEY}"));
+        command.env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{}", self.keys));
         let mut process = Process::spawn("azurite", &mut command, &self.dir.path().join("log"));
         let hello = b"GET / HTTP/1.1\r\nHost: azurite\r\nConnection: close\r\n\r\n";
         socket::until_up(&mut process, self.address(), hello, |answer| answer.starts_with(b"HTTP/1.1 "))
             .await;
         self.process = Some(process);
+    }
+
+    /// From the next [`Self::restart`] on, [`LATE_KEY`] is good as well.
+    pub fn accept_late_key(&mut self) {
+        self.keys = format!("{ACCOUNT_KEY}:{LATE_KEY}");
     }
 
     /// SIGTERM; it has saved its messages and ended on return.
