@@ -5,6 +5,8 @@
 //! * [`remote`]: brokers, each destination with the spool in front of it.
 //! * `embedded`, `rabbitmq`, `nats`, `azure`: from the configuration to what each crate wants.
 
+#[cfg(feature = "azure")]
+mod azure;
 mod embedded;
 #[cfg(feature = "nats")]
 mod nats;
@@ -29,6 +31,8 @@ pub const NAMES: &[&str] = &[
     "rabbitmq",
     #[cfg(feature = "nats")]
     "nats",
+    #[cfg(feature = "azure")]
+    "azure",
 ];
 
 /// A queue that a worker or an operator asked for.
@@ -146,6 +150,8 @@ fn start(config: &QueueConfig, others: &[Other<'_>], limit: Option<usize>) -> Re
         "rabbitmq" => rabbitmq::start(config, others),
         #[cfg(feature = "nats")]
         "nats" => nats::start(config, others, limit),
+        #[cfg(feature = "azure")]
+        "azure" => azure::start(config, others),
         other => Err(not_in_this_build(other)),
     }
 }
@@ -162,6 +168,8 @@ pub async fn open_consumer(
         "embedded" => embedded::open_consumer(config).await,
         #[cfg(feature = "nats")]
         "nats" => Ok(nats::open_consumer(config).await?.map(|open| Arc::new(open) as _)),
+        #[cfg(feature = "rabbitmq")]
+        "rabbitmq" => Ok(rabbitmq::open_consumer(config).await?.map(|open| Arc::new(open) as _)),
         other => Err(not_in_this_build(other)),
     }
 }
@@ -178,6 +186,8 @@ pub async fn open_dead_letters(
         backend if local || backend == "embedded" => embedded::open_dead_letters(config).await,
         #[cfg(feature = "nats")]
         "nats" => Ok(nats::open_dead_letters(config).await?.map(|open| Arc::new(open) as _)),
+        #[cfg(feature = "rabbitmq")]
+        "rabbitmq" => Ok(rabbitmq::open_dead_letters(config).await?.map(|open| Arc::new(open) as _)),
         other => Err(not_in_this_build(other)),
     }
 }
@@ -230,6 +240,8 @@ pub async fn check_connect(config: &QueueConfig) -> Result<Vec<String>, String> 
         "rabbitmq" => rabbitmq::check(config).await,
         #[cfg(feature = "nats")]
         "nats" => nats::check(config).await,
+        #[cfg(feature = "azure")]
+        "azure" => azure::check(config).await,
         other => Err(not_in_this_build(other).0),
     }
 }

@@ -123,6 +123,14 @@ impl WebHookQueuePublisher for AzureQueue {
             inner.tasks.track_future(inner.sender.send(body, bytes)).await
         })
     }
+
+    fn encoded_bytes(&self, context: &WebHookQueueContext, _as_context: &[u8]) -> usize {
+        match self.inner.encode(context) {
+            Ok((_, bytes)) | Err(EnqueueError::TooLarge { bytes, .. }) => bytes,
+            // Nothing else goes wrong with encoding; and whatever does is no matter of length.
+            Err(_) => 0,
+        }
+    }
 }
 
 #[async_trait]
