@@ -90,8 +90,9 @@ Examples:
     #[command(before_help = "\
 Examples:
   sluiced check --config /etc/sluiced.toml
-  sluiced check --receiver github=env:GITHUB_SECRET")]
-    Check(ServeFlags),
+  sluiced check --receiver github=env:GITHUB_SECRET
+  sluiced check --config /etc/sluiced.toml --ready     does the daemon that runs take webhooks?")]
+    Check(CheckFlags),
     /// List, show, retry or purge dead letters
     #[command(before_help = "\
 Examples:
@@ -122,6 +123,18 @@ pub struct QueueFlags {
     /// Where the daemon keeps its files [default: ./sluiced-data]
     #[arg(long, env = "SLUICED_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<String>,
+}
+
+/// The flags of `check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CheckFlags {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub serve: ServeFlags,
+    /// Ask the daemon that runs with this configuration whether it is ready (/readyz of --ops-listen), and
+    /// nothing else; for a container's health check
+    #[arg(long)]
+    pub ready: bool,
 }
 
 /// The flags of `serve` and `check`.

@@ -2,10 +2,10 @@
 
 use clap::ArgMatches;
 
-use super::Failure;
+use super::{Failure, ready};
 use crate::backend;
 use crate::catalog::{Catalog, Own};
-use crate::cli::ServeFlags;
+use crate::cli::CheckFlags;
 use crate::config::{ConfigError, resolve};
 use crate::receivers::Receivers;
 use crate::verify::prove;
@@ -14,8 +14,11 @@ use crate::verify::prove;
 ///
 /// # Errors
 /// [`Failure::Config`] when `serve` wouldn't start, or a provider of one's own fails a vector of its own.
-pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
-    let config = resolve(flags, matches)?;
+pub async fn run(flags: &CheckFlags, matches: &ArgMatches) -> Result<(), Failure> {
+    let config = resolve(&flags.serve, matches)?;
+    if flags.ready {
+        return ready::run(&config).await;
+    }
     let receivers = Receivers::compile(&config)?;
     println!("{:<26} {:<28} FROM", "KEY", "VALUE");
     for shown in &config.shown {

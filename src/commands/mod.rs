@@ -4,6 +4,7 @@ pub mod check;
 pub mod dead;
 pub mod dead_view;
 pub mod providers;
+pub mod ready;
 pub mod send;
 pub mod serve;
 pub mod signals;
@@ -41,7 +42,7 @@ pub fn run(handlers: Vec<Box<dyn WebHookHandler>>) -> ExitCode {
             Command::Send(flags) => send::run(flags).await,
             Command::Verify(flags) => verify::run(flags).await,
             Command::Providers(flags) => providers::run(flags),
-            Command::Check(flags) => check::run(flags, matches),
+            Command::Check(flags) => check::run(flags, matches).await,
             Command::Dead { action } => dead::run(action, matches).await,
         }
     });

@@ -57,6 +57,7 @@ mod providers_over_http;
 mod real_input;
 mod scarce;
 mod send;
+mod service_manager;
 mod smuggling;
 mod stopping;
 mod stopping_under_load;
