@@ -168,3 +168,8 @@ pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SEND_REPLY_BYTES_MAX: usize = 64 << 10;
 /// A captured request that `verify` reads: two of the largest bodies, and then some.
 pub const CAPTURE_BYTES_MAX: u64 = 64 << 20;
+
+/// How long `check --ready` waits for the daemon's answer: shorter than a container's health check may take.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(4);
+/// What it reads of the answer; `/readyz?verbose` has a line for each of a few things.
+pub const READY_REPLY_BYTES_MAX: usize = 16 << 10;

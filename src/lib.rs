@@ -14,6 +14,7 @@
 //! * [`work`]: the worker behind `sluiced work`; [`client`]: its HTTP client, and that of `send`.
 //! * [`reason`]: why a delivery wasn't accepted, and the table that maps it to HTTP.
 //! * [`log`]: one line per delivery; [`metrics`]; [`ops`]: `/livez`, `/readyz`, `/metrics`.
+//! * [`service_manager`]: sockets from systemd, and what it is told.
 //! * [`bounds`] and [`limits`]: every bound with its reason, and the process's own.
 
 pub mod app;
@@ -35,6 +36,7 @@ pub mod ops;
 pub mod pipeline;
 pub mod reason;
 pub mod receivers;
+pub mod service_manager;
 pub mod units;
 pub mod verify;
 pub mod work;

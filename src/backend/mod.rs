@@ -100,9 +100,13 @@ impl<'c> Other<'c> {
     /// For a backend where a destination is a queue and nothing else.
     fn only_name(&self, backend: &str) -> Result<&'c str, ConfigError> {
         match self.target {
-            QueueTarget { name: Some(name), exchange: None, routing_key: None, subject: None, stream: None } => {
-                Ok(name)
-            }
+            QueueTarget {
+                name: Some(name),
+                exchange: None,
+                routing_key: None,
+                subject: None,
+                stream: None,
+            } => Ok(name),
             _ => Err(self.wrong(format_args!("{backend} has queues only; write queue = {{ name = \"…\" }}"))),
         }
     }
@@ -144,7 +148,11 @@ pub async fn open_to_drain(
 
 /// Starts the publishers of a remote backend: that of the default queue handler, then those of the others.
 /// `limit` is the longest message that the broker took the last time.
-fn start(config: &QueueConfig, others: &[Other<'_>], limit: Option<usize>) -> Result<Vec<Target>, ConfigError> {
+fn start(
+    config: &QueueConfig,
+    others: &[Other<'_>],
+    limit: Option<usize>,
+) -> Result<Vec<Target>, ConfigError> {
     match config.backend.as_str() {
         #[cfg(feature = "rabbitmq")]
         "rabbitmq" => rabbitmq::start(config, others),
@@ -205,11 +213,13 @@ pub fn check(config: &QueueConfig, handlers: &[HandlerConfig]) -> Result<(), Con
         #[cfg(feature = "embedded")]
         ("embedded", _) => embedded::check(&Other::of(handlers)),
         #[cfg(feature = "nats")]
-        ("nats", Some((name, window))) if window > nats::duplicate_window(config) => Err(ConfigError(format!(
-            "handler {name}: a stream of NATS remembers message ids for {} and no longer; take a shorter `dedupe`, \
+        ("nats", Some((name, window))) if window > nats::duplicate_window(config) => {
+            Err(ConfigError(format!(
+                "handler {name}: a stream of NATS remembers message ids for {} and no longer; take a shorter `dedupe`, \
              or a longer duplicate_window in [queue.nats]",
-            HumanDuration(nats::duplicate_window(config))
-        ))),
+                HumanDuration(nats::duplicate_window(config))
+            )))
+        }
         #[cfg(feature = "nats")]
         ("nats", Some(_)) => Ok(()),
         (backend, Some((name, _))) => Err(ConfigError(format!(

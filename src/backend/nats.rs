@@ -22,7 +22,9 @@ pub(super) fn start(
     for other in others {
         let to = other.target;
         if to.exchange.is_some() || to.routing_key.is_some() {
-            return Err(other.wrong("nats has no exchanges; write queue = { name = \"…\" } or { subject = \"…\" }"));
+            return Err(
+                other.wrong("nats has no exchanges; write queue = { name = \"…\" } or { subject = \"…\" }")
+            );
         }
         let destination = Destination {
             queue_name: to.name.clone(),

@@ -15,7 +15,9 @@ pub(super) fn start(config: &QueueConfig, others: &[Other<'_>]) -> Result<Vec<Ta
     for other in others {
         let to = other.target;
         if to.subject.is_some() || to.stream.is_some() {
-            return Err(other.wrong("rabbitmq has no subjects; write queue = { name = \"…\" }, or an exchange"));
+            return Err(
+                other.wrong("rabbitmq has no subjects; write queue = { name = \"…\" }, or an exchange")
+            );
         }
         let destination = Destination {
             name: to.name.clone(),

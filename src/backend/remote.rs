@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use sluiced_embedded::{EmbeddedSpool, Usage};
 use sluiced_queue::spool::Status;
-use sluiced_queue::{
-    Health, SpoolOptions, SpoolStore, Spooled, WebHookQueueHandler, WebHookQueuePublisher,
-};
+use sluiced_queue::{Health, SpoolOptions, SpoolStore, Spooled, WebHookQueueHandler, WebHookQueuePublisher};
 use tokio::time::Instant;
 
 use super::{Backend, Other};
@@ -117,18 +115,16 @@ async fn spooled(
         }
         None => None,
     };
-    let options = SpoolOptions {
-        ack: config.ack,
-        ack_deadline: config.ack_deadline,
-        ..SpoolOptions::new(name)
-    };
+    let options =
+        SpoolOptions { ack: config.ack, ack_deadline: config.ack_deadline, ..SpoolOptions::new(name) };
     Ok(Spooled::start(publisher, store, options))
 }
 
 impl Target {
     /// Under this name its messages are spooled.
     fn name(&self, config: &QueueConfig) -> String {
-        let handler = self.handler.as_ref().map_or_else(String::new, |handler| format!(", handler {handler}"));
+        let handler =
+            self.handler.as_ref().map_or_else(String::new, |handler| format!(", handler {handler}"));
         format!("{} {}{handler}", config.backend, self.destination)
     }
 }

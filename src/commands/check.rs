@@ -2,10 +2,10 @@
 
 use clap::ArgMatches;
 
-use super::Failure;
+use super::{Failure, ready};
 use crate::backend;
-use crate::catalog::{Catalog, Own};
 use crate::bounds::CONNECT_TIMEOUT;
+use crate::catalog::{Catalog, Own};
 use crate::cli::CheckFlags;
 use crate::config::{ConfigError, QueueConfig, resolve};
 use crate::receivers::Receivers;
@@ -18,6 +18,9 @@ use crate::verify::prove;
 /// [`Failure::Running`] when the broker was to be reached and can't be.
 pub async fn run(flags: &CheckFlags, matches: &ArgMatches) -> Result<(), Failure> {
     let config = resolve(&flags.serve, matches)?;
+    if flags.ready {
+        return ready::run(&config).await;
+    }
     backend::check(&config.queue, &config.handlers)?;
     let receivers = Receivers::compile(&config)?;
     println!("{:<26} {:<28} FROM", "KEY", "VALUE");
@@ -58,7 +61,8 @@ async fn connect(config: &QueueConfig) -> Result<(), Failure> {
     let reached = tokio::time::timeout(CONNECT_TIMEOUT, backend::check_connect(config)).await;
     let late = || Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
     let warnings = reached.unwrap_or_else(|_| late());
-    let warnings = warnings.map_err(|why| Failure::Running(format!("{} can't be used: {why}", config.backend)))?;
+    let warnings =
+        warnings.map_err(|why| Failure::Running(format!("{} can't be used: {why}", config.backend)))?;
     for warning in warnings {
         println!("warning: {warning}");
     }

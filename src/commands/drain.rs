@@ -54,7 +54,10 @@ async fn drain(remote: &Remote) -> Result<u64, String> {
             Err(Left { why, .. }) => {
                 let why = why.unwrap_or_else(|| "it confirms nothing".into());
                 let patience = DRAIN_PATIENCE.as_secs();
-                return Err(format!("the broker took nothing for {patience} s ({why}): {}", left(remote).await));
+                return Err(format!(
+                    "the broker took nothing for {patience} s ({why}): {}",
+                    left(remote).await
+                ));
             }
         }
     }

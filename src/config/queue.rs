@@ -301,7 +301,8 @@ fn split(text: &str) -> Vec<&str> {
 
 /// A broker's address for people: user, password, keys and signatures are left out.
 pub fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| !scheme.contains([';', '='])) else {
+    let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| !scheme.contains([';', '=']))
+    else {
         return connection_string(url);
     };
     // The last one: a password may hold any character, also one that it should not.
@@ -323,7 +324,13 @@ fn without_signature(query: &str) -> String {
 
 /// Azure's `Name=value;Name=value`.
 fn connection_string(text: &str) -> String {
-    let plain = ["defaultendpointsprotocol", "accountname", "queueendpoint", "endpointsuffix", "usedevelopmentstorage"];
+    let plain = [
+        "defaultendpointsprotocol",
+        "accountname",
+        "queueendpoint",
+        "endpointsuffix",
+        "usedevelopmentstorage",
+    ];
     let parts = text.split(';').map(|part| match part.split_once('=') {
         Some((name, _)) if !plain.contains(&name.trim().to_lowercase().as_str()) => format!("{name}=***"),
         Some(_) => part.to_owned(),
@@ -358,7 +365,10 @@ mod tests {
             ("amqps://mq", "amqps://mq"),
             ("nats://t0ken@a:4222", "nats://***@a:4222"),
             ("amqp://user:p@ss/w?o@mq/v", "amqp://***@mq/v"),
-            ("https://acc.queue.core.windows.net/?sv=1&sig=abc%3d", "https://acc.queue.core.windows.net/?sv=1&sig=***"),
+            (
+                "https://acc.queue.core.windows.net/?sv=1&sig=abc%3d",
+                "https://acc.queue.core.windows.net/?sv=1&sig=***",
+            ),
             (
                 "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0==;EndpointSuffix=core.windows.net",
                 "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=***;EndpointSuffix=core.windows.net",
@@ -389,7 +399,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "amqp://user:pw@mq\n").unwrap();
         let read = Addresses::of_flag(&format!("file:{}", file.path().display())).unwrap();
-        assert!(!read.credentials_in_sight && read.shown.starts_with("amqp://***@mq (file:"), "{}", read.shown);
+        assert!(
+            !read.credentials_in_sight && read.shown.starts_with("amqp://***@mq (file:"),
+            "{}",
+            read.shown
+        );
         assert_eq!(read.urls[0].as_str(), "amqp://user:pw@mq");
         assert!(Addresses::of_flag("env:SLUICED_TEST_NO_SUCH").is_err());
     }

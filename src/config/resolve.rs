@@ -223,7 +223,13 @@ impl Picker<'_> {
                 .0,
             spool: self.value("spool.enabled", "spool", &flags.spool.map(Into::into), spool.enabled, true),
             spool_bytes_max: self
-                .value("spool.max", "spool_max", &flags.spool_max, spool.max, ByteSize(bounds::SPOOL_BYTES_MAX))
+                .value(
+                    "spool.max",
+                    "spool_max",
+                    &flags.spool_max,
+                    spool.max,
+                    ByteSize(bounds::SPOOL_BYTES_MAX),
+                )
                 .0,
             embedded_bytes_max: self.file("queue.embedded.max", embedded.max, ByteSize(10 << 30)).0,
             embedded_message_bytes_max: self

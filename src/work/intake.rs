@@ -43,7 +43,11 @@ impl Intake {
                 Opened::NotYet(why) => why,
             };
             if !said && config.is_remote() {
-                tracing::warn!(backend = config.backend.as_str(), why, "the queue can't be reached yet; waiting");
+                tracing::warn!(
+                    backend = config.backend.as_str(),
+                    why,
+                    "the queue can't be reached yet; waiting"
+                );
             } else if !said {
                 let dir = crate::config::receivers::absolute(&config.data_dir);
                 tracing::info!(data_dir = %dir.display(), "there is no queue yet; waiting for `sluiced serve`");

@@ -58,6 +58,7 @@ mod providers_over_http;
 mod real_input;
 mod scarce;
 mod send;
+mod service_manager;
 mod smuggling;
 mod spool_common;
 mod spool_limits;

@@ -95,7 +95,9 @@ fn a_full_spool_is_503_until_there_is_room() {
     broker.restart();
     wait_until("an empty spool", || metric(&daemon, "sluiced_spool_messages") == Some(0));
     wait_until("being ready", || get(daemon.ops, "/readyz").status == 200);
-    wait_until("webhooks", || send_raw(daemon.address, &github_request("again", &body)).unwrap().status == 200);
+    wait_until("webhooks", || {
+        send_raw(daemon.address, &github_request("again", &body)).unwrap().status == 200
+    });
     daemon.stop();
     assert_eq!(broker.deliveries().len(), acknowledged + 1);
 }

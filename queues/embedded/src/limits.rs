@@ -42,7 +42,8 @@ impl Limits {
         self.known.insert(destination.to_owned(), bytes_max);
         let text = serde_json::to_vec(&self.known)?;
         let new = self.path.with_extension("json.new");
-        let options = |file: &mut OpenOptions| file.write(true).create(true).truncate(true).mode(0o600).open(&new);
+        let options =
+            |file: &mut OpenOptions| file.write(true).create(true).truncate(true).mode(0o600).open(&new);
         let mut file: File = options(&mut OpenOptions::new())?;
         file.write_all(&text)?;
         file.sync_all()?;

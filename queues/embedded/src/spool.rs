@@ -60,7 +60,8 @@ impl EmbeddedSpool {
     pub async fn lane(&self, destination: &str) -> Result<EmbeddedLane, OpenError> {
         let (dir, name) = (self.dir.clone(), destination.to_owned());
         let opened = tokio::task::spawn_blocking(move || EmbeddedConsumer::open(&dir, &name)).await;
-        let failed = |why: String| OpenError::Io { path: self.dir.clone(), error: std::io::Error::other(why) };
+        let failed =
+            |why: String| OpenError::Io { path: self.dir.clone(), error: std::io::Error::other(why) };
         let consumer = opened.map_err(|panicked| failed(panicked.to_string()))??;
         let ended = consumer.call(|reply| Call::EndLeases { reply }).await;
         ended.map_err(|error| failed(error.to_string()))?;
@@ -127,7 +128,8 @@ impl SpoolStore for EmbeddedLane {
     async fn append(&self, message: Bytes, message_id: Uuid) -> Result<(u64, Receipt), EnqueueError> {
         let added = self.queue.add_numbered(NewMessage::new(message, message_id)).await?;
         // Only a message that asks to be left out can be a duplicate, and these don't ask.
-        let seq = added.seq.ok_or_else(|| EnqueueError::Rejected("the spool took it for a duplicate".into()))?;
+        let seq =
+            added.seq.ok_or_else(|| EnqueueError::Rejected("the spool took it for a duplicate".into()))?;
         Ok((seq.cast_unsigned(), added.receipt))
     }
 

@@ -195,7 +195,8 @@ async fn too_large_is_said_at_the_door_and_never_spooled() {
     broker.bytes_max(1_000);
     let spooled = spooled(&broker, &disk);
     let large = webhook_of(2_000);
-    let is_too_large = |outcome: &Outcome| matches!(outcome, Err(EnqueueError::TooLarge { bytes_max: 1_000, .. }));
+    let is_too_large =
+        |outcome: &Outcome| matches!(outcome, Err(EnqueueError::TooLarge { bytes_max: 1_000, .. }));
     assert!(is_too_large(&send(&spooled, &large).await.0));
     broker.health(Health::NotReady("down".into()));
     assert!(is_too_large(&send(&spooled, &large).await.0));

@@ -250,7 +250,11 @@ impl Disk {
     }
 
     pub(super) fn contexts(&self) -> Vec<WebHookQueueContext> {
-        self.lock().entries.values().map(|(_, message)| WebHookQueueContext::decode(message).unwrap()).collect()
+        self.lock()
+            .entries
+            .values()
+            .map(|(_, message)| WebHookQueueContext::decode(message).unwrap())
+            .collect()
     }
 
     pub(super) fn appended(&self) -> u64 {
