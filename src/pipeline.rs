@@ -125,6 +125,9 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
             return from_reply(&reply);
         }
         Admission::Refused(refusal) => return webhook.refuse(&refusal),
+        Admission::NeedsKey { .. } => {
+            return webhook.refuse(&Refusal::key_unavailable("nothing fetches keys yet"));
+        }
     };
 
     // Name the actions, build the message.

@@ -16,6 +16,9 @@ pub struct Scheme {
     pub name: String,
     /// Its kind.
     pub verify: VerifyBy,
+    /// `named`: which of the schemes that are code, such as `paddle-classic`.
+    #[serde(default)]
+    pub scheme: String,
     /// Only used when the receiver asks for it by `schemes`: outdated and unverified ones.
     #[serde(default)]
     pub on_request: bool,
@@ -78,6 +81,8 @@ pub enum VerifyBy {
     Token,
     /// HTTP Basic: the secret is `user:password`.
     Basic,
+    /// Code of its own, since data can't say it.
+    Named,
     /// No verification.
     None,
 }
@@ -97,6 +102,7 @@ impl VerifyBy {
             Self::Jwt => "jwt",
             Self::Token => "token",
             Self::Basic => "basic",
+            Self::Named => "named",
             Self::None => "none",
         }
     }

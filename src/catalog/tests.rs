@@ -12,7 +12,9 @@ use serde::Deserialize;
 
 use super::*;
 use crate::delivery::Delivery;
-use crate::verify::{Admission, PublicUrl, ReceiverSettings, Secret, SignError, Verifier};
+use crate::verify::{
+    Admission, Fetched, KeyDocument, PublicUrl, ReceiverSettings, Secret, SignError, Verifier,
+};
 
 /// A signed request and what becomes of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -32,6 +34,9 @@ struct Vector {
     settings: BTreeMap<String, String>,
     #[serde(default)]
     schemes: Option<Vec<String>>,
+    /// Documents that schemes fetch, by their addresses.
+    #[serde(default)]
+    fetched: BTreeMap<String, String>,
     /// The whole URL at the sender, where that isn't `url`.
     #[serde(default)]
     public_url: Option<String>,
@@ -123,6 +128,16 @@ impl Vector {
         delivery(self.method.parse().unwrap(), &self.url, headers, Bytes::from(self.body.clone()))
     }
 
+    /// The documents, as good as they get: there is no newer one.
+    fn fetched(&self) -> Fetched {
+        let mut fetched = Fetched::default();
+        for (url, text) in &self.fetched {
+            let bytes = Bytes::from(text.clone());
+            fetched.put(url.clone(), KeyDocument { bytes, version: 1, is_current: true });
+        }
+        fetched
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_second(self.now).unwrap()
     }
@@ -140,6 +155,7 @@ fn outcome(admission: &Admission) -> &'static str {
         Admission::Event(_) => "event",
         Admission::Answered { .. } => "answer",
         Admission::Refused(refusal) => refusal.reason.as_str(),
+        Admission::NeedsKey { .. } => "needs_key",
     }
 }
 
@@ -209,7 +225,8 @@ fn every_vector_comes_out_as_it_says() {
     for file in files() {
         for vector in &file.vectors {
             assert!(["published", "sdk", "computed"].contains(&&*vector.origin) && !vector.source.is_empty());
-            let admission = vector.verifier(&file.row).admit(vector.delivery(), vector.now());
+            let verifier = vector.verifier(&file.row);
+            let admission = verifier.admit_with(vector.delivery(), vector.now(), &vector.fetched());
             if outcome(&admission) != vector.expect {
                 wrong.push(format!(
                     "{}: {}: {admission:?} instead of {}",
@@ -252,6 +269,7 @@ fn check_details(vector: &Vector, admission: &Admission, name: &str) {
                 assert_eq!(refusal.status().as_u16(), status, "{name}");
             }
         }
+        Admission::NeedsKey { .. } => {}
     }
 }
 
@@ -262,7 +280,7 @@ fn no_single_bit_can_change() {
             let verifier = vector.verifier(&file.row);
             let accepted = |delivery: Delivery| {
                 matches!(
-                    verifier.admit(delivery, vector.now()),
+                    verifier.admit_with(delivery, vector.now(), &vector.fetched()),
                     Admission::Event(_) | Admission::Answered { .. }
                 )
             };

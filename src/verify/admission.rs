@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::fetched::KeyRequest;
 use super::secret::Secret;
 use super::verified::Verified;
+use crate::delivery::Delivery;
 use crate::reason::Reason;
 
 /// The verdict.
@@ -24,6 +26,13 @@ pub enum Admission {
     },
     /// Not authentic, or not what a strict row takes.
     Refused(Refusal),
+    /// Nobody can tell without a document that isn't there yet: fetch it and ask again.
+    NeedsKey {
+        /// What to fetch.
+        request: KeyRequest,
+        /// The delivery, handed back.
+        delivery: Box<Delivery>,
+    },
 }
 
 /// Why not.
@@ -42,6 +51,11 @@ pub struct Refusal {
 impl Refusal {
     pub(super) const fn new(reason: Reason, detail: &'static str) -> Self {
         Self { reason, detail, status: None, is_applicable: true }
+    }
+
+    /// The answer while a key can't be had: not a word on authenticity.
+    pub const fn key_unavailable(detail: &'static str) -> Self {
+        Self::new(Reason::KeyUnavailable, detail)
     }
 
     /// The same with the status that the provider wants, unless one is set already.

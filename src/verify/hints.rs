@@ -95,7 +95,8 @@ impl Case<'_> {
     fn is_authentic(&self, row: &Row, settings: &ReceiverSettings, delivery: &Delivery) -> bool {
         let verifier = Verifier::compile(row, settings);
         verifier.is_ok_and(|verifier| {
-            !matches!(verifier.admit(delivery.clone(), self.now), Admission::Refused(_))
+            let admission = verifier.admit(delivery.clone(), self.now);
+            matches!(admission, Admission::Event(_) | Admission::Answered { .. })
         })
     }
 

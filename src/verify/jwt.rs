@@ -15,6 +15,7 @@ use super::settings::Scope;
 use super::source::Source;
 use super::template::{Context, Template};
 use super::token::Prefix;
+use super::verdict::Verdict;
 use super::{public_key, signed, token};
 use crate::catalog;
 use crate::reason::Reason;
@@ -98,22 +99,26 @@ impl Jwt {
         self.claims.iter().filter_map(|claim| claim.equals.as_ref()).any(|equals| equals.has(wanted))
     }
 
-    /// Signature first, then times, then claims.
-    pub(super) fn verify(&self, context: &Context<'_, '_>, now: Timestamp) -> Result<(), Refusal> {
+    /// Signature first, then times, then claims. What is inside a body that is the token are its claims.
+    pub(super) fn verify(&self, context: &Context<'_, '_>, now: Timestamp) -> Verdict {
         let value = token::first(&self.sources, context.view).map_err(signed::refuse)?;
         let compact =
             self.prefix.strip(&value).ok_or(malformed("the token hasn't the prefix it must have"))?;
         let parts = Parts::split(compact).ok_or(malformed("it is no compact JSON Web Token"))?;
         let mut keys = self.keys.iter().filter(|key| key.name.eq(&parts.algorithm)).peekable();
         if keys.peek().is_none() {
-            return Err(malformed("the token names an algorithm that the row doesn't accept"));
+            return Err(malformed("the token names an algorithm that the row doesn't accept").into());
         }
         if !keys.any(|key| key.check.matches(parts.signed, &parts.signature)) {
-            return Err(Refusal::new(Reason::SignatureMismatch, "no secret gives the token's signature"));
+            return Err(
+                Refusal::new(Reason::SignatureMismatch, "no secret gives the token's signature").into()
+            );
         }
         let claims = object(parts.claims).ok_or(malformed("the token's claims are no JSON object"))?;
         self.judge_times(&claims, now)?;
-        self.claims.iter().try_for_each(|claim| claim.judge(&claims, context))
+        self.claims.iter().try_for_each(|claim| claim.judge(&claims, context))?;
+        let is_body = self.sources.contains(&Source::Body);
+        Ok(is_body.then(|| Value::from(claims).to_string().into()))
     }
 
     fn judge_times(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {

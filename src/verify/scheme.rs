@@ -10,6 +10,7 @@ use super::condition::Condition;
 use super::error::CompileError;
 use super::jwt::Jwt;
 use super::key::Problem;
+use super::named::{self, Named};
 use super::secret::Secret;
 use super::settings::Scope;
 use super::signed::{self, Signed};
@@ -17,6 +18,7 @@ use super::source::{Gap, Source};
 use super::template::{Context, Template};
 use super::token::Token;
 use super::variable::Variable;
+use super::verdict::{Inside, Stop, Verdict};
 use super::view::View;
 use crate::catalog::{self, Strict, VerifyBy};
 use crate::reason::Reason;
@@ -36,6 +38,7 @@ pub(super) enum Check {
     Signed(Signed),
     Jwt(Jwt),
     Token(Token),
+    Named(Box<dyn Named>),
     Nothing,
 }
 
@@ -53,6 +56,7 @@ impl Scheme {
             }
             VerifyBy::Jwt => Jwt::compile(scheme, scope, secrets)?.map(Check::Jwt),
             VerifyBy::Token | VerifyBy::Basic => Ok(Check::Token(Token::compile(scheme, scope, secrets)?)),
+            VerifyBy::Named => named::compile(scheme, scope, secrets, tolerance)?.map(Check::Named),
             VerifyBy::None => Ok(Check::Nothing),
         };
         let require = Condition::compile_all(&scheme.require, scope)?;
@@ -61,22 +65,24 @@ impl Scheme {
     }
 
     /// Whether the request is authentic by this scheme.
-    pub(super) fn verify(&self, view: &View<'_>, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn verify(&self, view: &View<'_>, now: Timestamp) -> Verdict {
         let context = Context::of(view);
         for condition in &self.require {
             match condition.holds(&context) {
                 Ok(true) => {}
                 Ok(false) => {
-                    return Err(Refusal::new(Reason::SignatureMismatch, NOT_THIS_SCHEME).not_applicable());
+                    let refusal = Refusal::new(Reason::SignatureMismatch, NOT_THIS_SCHEME);
+                    return Err(refusal.not_applicable().into());
                 }
-                Err(gap) => return Err(signed::refuse(gap).not_applicable()),
+                Err(gap) => return Err(signed::refuse(gap).not_applicable().into()),
             }
         }
         match &self.check {
-            Check::Signed(signed) => signed.verify(view, now),
+            Check::Signed(signed) => signed.verify(view, now).map(|()| None).map_err(Stop::from),
             Check::Jwt(jwt) => jwt.verify(&context, now),
-            Check::Token(token) => token.verify(view),
-            Check::Nothing => Ok(()),
+            Check::Token(token) => token.verify(view).map(|()| None).map_err(Stop::from),
+            Check::Named(named) => named.verify(view, now),
+            Check::Nothing => Ok(None),
         }
     }
 
@@ -86,7 +92,7 @@ impl Scheme {
             Check::Signed(signed) => &signed.sources,
             Check::Jwt(jwt) => &jwt.sources,
             Check::Token(token) => &token.sources,
-            Check::Nothing => &[],
+            Check::Named(_) | Check::Nothing => &[],
         }
     }
 
@@ -99,6 +105,7 @@ impl Scheme {
             || match &self.check {
                 Check::Signed(signed) => signed.messages.iter().any(has_url),
                 Check::Jwt(jwt) => jwt.has(&Variable::is_url),
+                Check::Named(named) => named.needs_url(),
                 Check::Token(_) | Check::Nothing => false,
             }
     }
@@ -106,21 +113,29 @@ impl Scheme {
 
 const NOT_THIS_SCHEME: &str = "a value that the scheme requires is another";
 
-/// The one refusal to report, when every scheme refuses: the furthest, and of equals the first.
+/// The first scheme that accepts, with what it found inside. When none does, a key that one of them lacks
+/// comes first, since it might; then the one refusal to report: the furthest, and of equals the first.
 pub(super) fn verify_any<'s>(
     schemes: &'s [Scheme],
     view: &View<'_>,
     now: Timestamp,
-) -> Result<&'s Scheme, Refusal> {
+) -> Result<(&'s Scheme, Inside), Stop> {
     let mut furthest: Option<Refusal> = None;
+    let mut lacking = None;
     for scheme in schemes {
         match scheme.verify(view, now) {
-            Ok(()) => return Ok(scheme),
-            Err(refusal) if furthest.is_none_or(|furthest| furthest.progress() < refusal.progress()) => {
+            Ok(inside) => return Ok((scheme, inside)),
+            Err(Stop::NeedsKey(request)) => lacking = lacking.or(Some(request)),
+            Err(Stop::Refused(refusal))
+                if furthest.is_none_or(|furthest| furthest.progress() < refusal.progress()) =>
+            {
                 furthest = Some(refusal);
             }
-            Err(_) => {}
+            Err(Stop::Refused(_)) => {}
         }
     }
-    Err(furthest.unwrap_or_else(|| signed::refuse(Gap::Absent)))
+    match lacking {
+        Some(request) => Err(Stop::NeedsKey(request)),
+        None => Err(furthest.unwrap_or_else(|| signed::refuse(Gap::Absent)).into()),
+    }
 }

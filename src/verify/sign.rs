@@ -81,6 +81,7 @@ impl Verifier {
             Check::Signed(signed) => self.sign_message(signed, &mut draft, now, delivery_id)?,
             Check::Jwt(jwt) => self.sign_jwt(jwt, &mut draft, now)?,
             Check::Token(token) => put_token(token, &mut draft)?,
+            Check::Named(_) => return Err(SignError::PrivateKey),
             Check::Nothing => {}
         }
         Ok(draft.finish())

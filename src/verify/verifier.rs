@@ -8,11 +8,13 @@ use jiff::Timestamp;
 
 use super::admission::{Admission, Refusal, Reply};
 use super::events::{Event, Events};
+use super::fetched::Fetched;
 use super::handshake::Handshake;
 use super::mask::Mask;
 use super::public_url::PublicUrl;
 use super::scheme::{self, Check, Scheme};
 use super::template::Context;
+use super::verdict::Stop;
 use super::verified::Verified;
 use super::view::View;
 use super::warning::Warning;
@@ -77,30 +79,43 @@ impl Verifier {
     /// The verdict on a delivery as of `now`. Costs as much as hashing the body once per secret; a large
     /// body deserves a thread where blocking is no harm.
     pub fn admit(&self, delivery: Delivery, now: Timestamp) -> Admission {
-        match self.judge(&delivery, now) {
+        self.admit_with(delivery, now, &Fetched::default())
+    }
+
+    /// The same with the documents that it asked for by [`Admission::NeedsKey`].
+    pub fn admit_with(&self, delivery: Delivery, now: Timestamp, fetched: &Fetched) -> Admission {
+        match self.judge(&delivery, now, fetched) {
             Ok(Judged::Event(event, scheme)) => {
                 Admission::Event(Verified::new(delivery, event, self.masks.clone(), scheme))
             }
             Ok(Judged::Handshake(admission)) => *admission,
-            Err(refusal) => Admission::Refused(refusal),
+            Err(Stop::Refused(refusal)) => Admission::Refused(refusal),
+            Err(Stop::NeedsKey(request)) => Admission::NeedsKey { request, delivery: Box::new(delivery) },
         }
     }
 
-    fn judge(&self, delivery: &Delivery, now: Timestamp) -> Result<Judged, Refusal> {
-        let view = View::new(delivery, self.public_url.as_ref());
+    fn judge(&self, delivery: &Delivery, now: Timestamp, fetched: &Fetched) -> Result<Judged, Stop> {
+        let view = View::new(delivery, self.public_url.as_ref()).with(fetched);
         if let Some(answer) = self.handshake(&view, false) {
             return Ok(Judged::Handshake(Box::new(answer)));
         }
         if !self.may_be_signed(&delivery.method) {
-            return Err(Refusal::new(Reason::HandshakeMalformed, "it is none of the provider's handshakes"));
+            let detail = "it is none of the provider's handshakes";
+            return Err(Refusal::new(Reason::HandshakeMalformed, detail).into());
         }
-        let scheme = scheme::verify_any(&self.schemes, &view, now)
-            .map_err(|refusal| refusal.with_status(self.refusal_status))?;
+        let (scheme, inside) = scheme::verify_any(&self.schemes, &view, now).map_err(|stop| match stop {
+            Stop::Refused(refusal) => Stop::Refused(refusal.with_status(self.refusal_status)),
+            Stop::NeedsKey(_) => stop,
+        })?;
+        // From here on the request is authentic, and what it says is what is inside.
+        let opened = inside.map(|body| Delivery { body, ..delivery.clone() });
+        let view = View::new(opened.as_ref().unwrap_or(delivery), self.public_url.as_ref());
         if let Some(answer) = self.handshake(&view, true) {
             return Ok(Judged::Handshake(Box::new(answer)));
         }
         if !self.methods.contains(&delivery.method) {
-            return Err(Refusal::new(Reason::HandshakeMalformed, "events don't come by that method"));
+            let detail = "events don't come by that method";
+            return Err(Refusal::new(Reason::HandshakeMalformed, detail).into());
         }
         let event = self.events.read(&view);
         for rule in &scheme.strict {

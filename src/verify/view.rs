@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
+use super::fetched::Fetched;
 use super::json::Document;
 use super::public_url::{self, PublicUrl};
 use crate::delivery::Delivery;
@@ -11,12 +12,18 @@ use crate::delivery::Delivery;
 pub(super) struct View<'a> {
     pub(super) delivery: &'a Delivery,
     public_url: Option<&'a PublicUrl>,
+    pub(super) fetched: Option<&'a Fetched>,
     json: OnceCell<Option<Document<'a>>>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(delivery: &'a Delivery, public_url: Option<&'a PublicUrl>) -> Self {
-        Self { delivery, public_url, json: OnceCell::new() }
+        Self { delivery, public_url, fetched: None, json: OnceCell::new() }
+    }
+
+    /// The same with the documents that were fetched for it.
+    pub(super) fn with(self, fetched: &'a Fetched) -> Self {
+        Self { fetched: Some(fetched), ..self }
     }
 
     /// The body as JSON, parsed at most once; `None` when it isn't.

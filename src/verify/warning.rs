@@ -103,7 +103,7 @@ pub(super) fn all(
 fn is_never_aged(scheme: &Scheme) -> bool {
     match &scheme.check {
         Check::Signed(signed) => signed.clock.as_ref().is_none_or(|clock| !clock.is_bounded()),
-        Check::Jwt(_) => false,
+        Check::Jwt(_) | Check::Named(_) => false,
         Check::Token(_) | Check::Nothing => true,
     }
 }
