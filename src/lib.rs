@@ -9,6 +9,7 @@
 //! * [`pipeline`]: the life of a webhook, top to bottom.
 //! * [`receivers`]: which receiver a path means; [`delivery`]: one HTTP request, not yet verified.
 //! * [`catalog`]: the providers, one file of data each; [`verify`]: the engine that reads them.
+//! * [`keys`]: keys and certificates that providers publish, fetched and cached.
 //! * [`message`]: from a verified delivery to the message.
 //! * [`handlers`]: what happens to it; [`backend`]: the seam to the queues.
 //! * [`reason`]: why a delivery wasn't accepted, and the table that maps it to HTTP.
@@ -25,6 +26,7 @@ pub mod config;
 pub mod delivery;
 pub mod handlers;
 pub mod http;
+pub mod keys;
 pub mod limits;
 pub mod log;
 pub mod message;

@@ -113,9 +113,9 @@ struct Webhook {
 
 /// From the raw bytes to the receipt.
 async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
-    // Verify the raw bytes; answer a handshake.
+    // Verify the raw bytes, with keys that may have to be fetched; answer a handshake.
     let begun = Instant::now();
-    let admission = webhook.receiver.verifier.admit(delivery, Timestamp::now());
+    let admission = webhook.app.keys.admit(&webhook.receiver.verifier, delivery).await;
     webhook.record.verify_us = Some(micros_since(begun));
     let verified = match admission {
         Admission::Event(verified) => verified,
@@ -126,7 +126,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
         }
         Admission::Refused(refusal) => return webhook.refuse(&refusal),
         Admission::NeedsKey { .. } => {
-            return webhook.refuse(&Refusal::key_unavailable("nothing fetches keys yet"));
+            return webhook.refuse(&Refusal::key_unavailable("the key wasn't fetched"));
         }
     };
 

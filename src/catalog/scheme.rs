@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 use super::handshake::Condition;
+use super::row::SettingName;
 use super::text::{duration, one_or_many};
 
 /// One way to verify.
@@ -39,6 +40,9 @@ pub struct Scheme {
     /// How the key is made of the secret.
     #[serde(default)]
     pub key: KeyRule,
+    /// Where the provider publishes its keys; used while the receiver has no secret, which is then the key.
+    #[serde(default)]
+    pub keys: Option<KeysFrom>,
     /// The signed time.
     #[serde(default)]
     pub timestamp: Option<TimestampRule>,
@@ -171,6 +175,23 @@ pub struct KeyRule {
     pub hash: String,
     /// What is added at the end.
     pub suffix: String,
+}
+
+/// Where public keys are published: a JSON Web Key set, a certificate, or a key in PEM.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysFrom {
+    /// A setting without which they aren't fetched.
+    pub needs: Option<SettingName>,
+    /// Their address, `https` only.
+    pub url: String,
+    /// The source of their address, when the request names it.
+    pub from: String,
+    /// Hosts that may be asked; `*` stands for one label, as in `*.example.com`.
+    #[serde(deserialize_with = "one_or_many")]
+    pub hosts: Vec<String>,
+    /// The source of the key's id; a token has its own.
+    pub key_id: String,
 }
 
 /// The signed time.

@@ -53,6 +53,7 @@ pub async fn run(
     announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
     let app = Arc::new(App {
         receivers,
+        keys: Default::default(),
         chain,
         queue,
         limits: config.limits.clone(),

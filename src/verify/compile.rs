@@ -23,7 +23,7 @@ impl Verifier {
         let chosen = choose(row, settings)?;
         let schemes = compile_schemes(row, settings, &scope, &chosen)?;
         let handshakes = compile_handshakes(row, &scope)?;
-        check_needs(row, settings, &chosen, &schemes, &handshakes)?;
+        check_needs(row, settings, &schemes, &handshakes)?;
         let methods = handshake::methods(&row.methods)?;
         Ok(Self {
             provider: row.name.clone(),
@@ -100,11 +100,10 @@ fn compile_handshakes(row: &Row, scope: &Scope<'_>) -> Result<Vec<Handshake>, Co
 fn check_needs(
     row: &Row,
     settings: &ReceiverSettings,
-    chosen: &[&catalog::Scheme],
     schemes: &[Scheme],
     handshakes: &[Handshake],
 ) -> Result<(), CompileError> {
-    let needs_secret = chosen.iter().any(|scheme| scheme.verify != VerifyBy::None)
+    let needs_secret = schemes.iter().any(Scheme::needs_secret)
         || handshakes.iter().any(Handshake::needs_key);
     let captures = handshakes.iter().any(|handshake| handshake.capture.is_some());
     if settings.secrets.is_empty() && needs_secret && !captures {

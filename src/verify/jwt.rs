@@ -10,12 +10,13 @@ use super::compare;
 use super::encoding::Encoding;
 use super::error::CompileError;
 use super::key::{Derivation, Problem};
+use super::key_place::KeyPlace;
 use super::secret::Secret;
 use super::settings::Scope;
 use super::source::Source;
 use super::template::{Context, Template};
 use super::token::Prefix;
-use super::verdict::Verdict;
+use super::verdict::{Stop, Verdict};
 use super::{public_key, signed, token};
 use crate::catalog;
 use crate::reason::Reason;
@@ -29,6 +30,7 @@ pub(super) struct Jwt {
     pub(super) sources: Vec<Source>,
     pub(super) prefix: Prefix,
     keys: Vec<Key>,
+    published: Option<Published>,
     claims: Vec<Claim>,
     max_age_seconds: Option<f64>,
 }
@@ -37,6 +39,13 @@ pub(super) struct Jwt {
 struct Key {
     name: &'static str,
     check: Check,
+}
+
+/// Keys that the provider publishes, with the algorithms that the row accepts of them.
+#[derive(Debug)]
+struct Published {
+    place: KeyPlace,
+    algorithms: Vec<Algorithm>,
 }
 
 enum Check {
@@ -65,6 +74,8 @@ impl Jwt {
         if algorithms.is_empty() || scheme.from.is_empty() {
             return Err(CompileError::Incomplete { problem: "a token needs from and algorithms" });
         }
+        let place = if secrets.is_empty() { KeyPlace::of(scheme, scope)? } else { None };
+        let published = place.map(|place| Published { place, algorithms: algorithms.clone() });
         let mut keys = Vec::new();
         for secret in secrets {
             match keys_of(secret, &algorithms, &derivation, &prefixes) {
@@ -85,6 +96,7 @@ impl Jwt {
                 .collect::<Result<_, _>>()?,
             prefix: Prefix::compile(scheme, scope)?,
             keys,
+            published,
             claims: scheme
                 .claims
                 .iter()
@@ -92,6 +104,11 @@ impl Jwt {
                 .collect::<Result<_, _>>()?,
             max_age_seconds: max_age.transpose()?.map(|age| age.as_secs_f64()),
         }))
+    }
+
+    /// Whether its keys are the provider's published ones.
+    pub(super) fn is_published(&self) -> bool {
+        self.published.is_some()
     }
 
     /// Whether the templates of its claims name such a value.
@@ -105,20 +122,24 @@ impl Jwt {
         let compact =
             self.prefix.strip(&value).ok_or(malformed("the token hasn't the prefix it must have"))?;
         let parts = Parts::split(compact).ok_or(malformed("it is no compact JSON Web Token"))?;
-        let mut keys = self.keys.iter().filter(|key| key.name.eq(&parts.algorithm)).peekable();
-        if keys.peek().is_none() {
-            return Err(malformed("the token names an algorithm that the row doesn't accept").into());
-        }
-        if !keys.any(|key| key.check.matches(parts.signed, &parts.signature)) {
-            return Err(
-                Refusal::new(Reason::SignatureMismatch, "no secret gives the token's signature").into()
-            );
+        match &self.published {
+            Some(published) => published.verify(&parts, context)?,
+            None => self.verify_signature(&parts)?,
         }
         let claims = object(parts.claims).ok_or(malformed("the token's claims are no JSON object"))?;
         self.judge_times(&claims, now)?;
         self.claims.iter().try_for_each(|claim| claim.judge(&claims, context))?;
         let is_body = self.sources.contains(&Source::Body);
         Ok(is_body.then(|| Value::from(claims).to_string().into()))
+    }
+
+    fn verify_signature(&self, parts: &Parts<'_>) -> Result<(), Refusal> {
+        let mut keys = self.keys.iter().filter(|key| key.name.eq(&parts.algorithm)).peekable();
+        if keys.peek().is_none() {
+            return Err(NOT_ACCEPTED);
+        }
+        let is_signed = keys.any(|key| key.check.matches(parts.signed, &parts.signature));
+        is_signed.then_some(()).ok_or(NOT_SIGNED)
     }
 
     fn judge_times(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
@@ -163,6 +184,31 @@ impl Jwt {
         Some(format!("{signed}.{}", Encoding::Base64UrlUnpadded.encode(tag.as_ref())))
     }
 }
+
+impl Published {
+    /// Public keys only, and only those of the id that the token names.
+    fn verify(&self, parts: &Parts<'_>, context: &Context<'_, '_>) -> Result<(), Stop> {
+        let algorithm = self.algorithms.iter().find_map(|algorithm| match algorithm {
+            Algorithm::Public(name, algorithm) if parts.algorithm.eq(name) => Some(*algorithm),
+            _ => None,
+        });
+        let algorithm = algorithm.ok_or(NOT_ACCEPTED)?;
+        let found = self.place.keys_of(context.view, algorithm, parts.key_id.as_deref())?;
+        let is_signed = found.keys.iter().any(|key| key.verify_sig(parts.signed, &parts.signature).is_ok());
+        match is_signed {
+            true => Ok(()),
+            // The key that the token names is known, and it isn't this key's signature.
+            false if parts.key_id.is_some() && !found.keys.is_empty() => Err(NOT_SIGNED.into()),
+            false => Err(found.none_does(NOT_SIGNED)),
+        }
+    }
+}
+
+const NOT_ACCEPTED: Refusal = Refusal::new(
+    Reason::SignatureMalformed,
+    "the token names an algorithm that the row doesn't accept",
+);
+const NOT_SIGNED: Refusal = Refusal::new(Reason::SignatureMismatch, "no key gives the token's signature");
 
 impl Claim {
     fn compile(claim: &catalog::Claim, scope: &Scope<'_>) -> Result<Self, CompileError> {
@@ -212,7 +258,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Algorithm {
     Mac(&'static str, hmac::Algorithm),
     Public(&'static str, &'static dyn VerificationAlgorithm),
@@ -274,6 +320,7 @@ fn keys_of(
 /// A token taken apart; its claims are not parsed before the signature is known to be right.
 struct Parts<'t> {
     algorithm: String,
+    key_id: Option<String>,
     claims: &'t [u8],
     signed: &'t [u8],
     signature: Vec<u8>,
@@ -291,7 +338,8 @@ impl<'t> Parts<'t> {
         }
         let algorithm = header.get("alg")?.as_str()?.to_owned();
         let signature = Encoding::Base64UrlUnpadded.decode(&compact[last + 1..])?;
-        Some(Self { algorithm, claims: &signed[first + 1..], signed, signature })
+        let key_id = header.get("kid").and_then(Value::as_str).map(str::to_owned);
+        Some(Self { algorithm, key_id, claims: &signed[first + 1..], signed, signature })
     }
 }
 

@@ -17,10 +17,12 @@ mod function;
 mod grammar;
 mod handshake;
 mod hints;
+mod host;
 mod json;
 mod jwk;
 mod jwt;
 mod key;
+mod key_place;
 mod mask;
 mod named;
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Scheme {
             }
         }
         match &self.check {
-            Check::Signed(signed) => signed.verify(view, now).map(|()| None).map_err(Stop::from),
+            Check::Signed(signed) => signed.verify(view, now).map(|()| None),
             Check::Jwt(jwt) => jwt.verify(&context, now),
             Check::Token(token) => token.verify(view).map(|()| None).map_err(Stop::from),
             Check::Named(named) => named.verify(view, now),
@@ -93,6 +93,17 @@ impl Scheme {
             Check::Jwt(jwt) => &jwt.sources,
             Check::Token(token) => &token.sources,
             Check::Named(_) | Check::Nothing => &[],
+        }
+    }
+
+    /// Whether nothing can be verified without a secret of the receiver's.
+    pub(super) fn needs_secret(&self) -> bool {
+        match &self.check {
+            Check::Signed(signed) => !matches!(signed.keys, signed::Keys::Published(..)),
+            Check::Jwt(jwt) => !jwt.is_published(),
+            Check::Token(_) => true,
+            Check::Named(named) => named.needs_secret(),
+            Check::Nothing => false,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use aws_lc_rs::signature::ParsedPublicKey;
+use aws_lc_rs::signature::{ParsedPublicKey, VerificationAlgorithm};
 use aws_lc_rs::{digest, hmac};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -14,6 +14,7 @@ use super::encoding::Encoding;
 use super::error::CompileError;
 use super::grammar::{Grammar, Malformed};
 use super::key::{Derivation, Problem};
+use super::key_place::KeyPlace;
 use super::public_key;
 use super::secret::Secret;
 use super::settings::Scope;
@@ -22,6 +23,7 @@ use super::source::{Gap, Source};
 use super::template::{Context, Template};
 use super::timestamp::{Clock, Place};
 use super::variable::Variable;
+use super::verdict::Stop;
 use super::view::View;
 use crate::catalog::{self, VerifyBy};
 use crate::reason::Reason;
@@ -45,6 +47,8 @@ pub(super) enum Keys {
     Mac(Vec<MacKey>),
     Hash(&'static digest::Algorithm, Vec<Zeroizing<Vec<u8>>>),
     Public(Vec<ParsedPublicKey>),
+    /// Found anew for each delivery.
+    Published(KeyPlace, &'static dyn VerificationAlgorithm),
 }
 
 /// A MAC's key, and its bytes for messages that name the secret too.
@@ -122,14 +126,20 @@ impl Signed {
     }
 
     /// Whether the request's signature is of its message, then whether its time is near.
-    pub(super) fn verify(&self, view: &View<'_>, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn verify(&self, view: &View<'_>, now: Timestamp) -> Result<(), Stop> {
         let values = self.values(view)?;
         let candidates = self.candidates(&values)?;
         let timestamp = self.timestamp(view, &values)?;
         let context = Context { timestamp: timestamp.as_deref(), ..Context::of(view) };
-        self.check(&context, &candidates)?;
+        if let Keys::Published(place, algorithm) = &self.keys {
+            let found = place.keys(view, *algorithm)?;
+            let keys = Keys::Public(found.keys.clone());
+            self.check(&keys, &context, &candidates).map_err(|refusal| found.none_does(refusal))?;
+        } else {
+            self.check(&self.keys, &context, &candidates)?;
+        }
         match (&self.clock, &timestamp) {
-            (Some(clock), Some(raw)) => clock.judge(raw, now),
+            (Some(clock), Some(raw)) => Ok(clock.judge(raw, now)?),
             _ => Ok(()),
         }
     }
@@ -181,10 +191,15 @@ impl Signed {
         raw.map(Some).ok_or(Refusal::new(Reason::TimestampMissing, "the scheme's timestamp isn't there"))
     }
 
-    fn check(&self, context: &Context<'_, '_>, candidates: &[Vec<u8>]) -> Result<(), Refusal> {
+    fn check(
+        &self,
+        keys: &Keys,
+        context: &Context<'_, '_>,
+        candidates: &[Vec<u8>],
+    ) -> Result<(), Refusal> {
         let mut refusal = None;
         for message in &self.messages {
-            match self.keys.match_any(message, context, candidates) {
+            match keys.match_any(message, context, candidates) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     refusal = Some(Refusal::new(Reason::SignatureMismatch, "no secret gives this signature"));
@@ -218,6 +233,11 @@ impl Keys {
             }
             _ => {
                 let algorithm = public_key::algorithm(&algorithm)?;
+                if secrets.is_empty()
+                    && let Some(place) = KeyPlace::of(scheme, scope)?
+                {
+                    return Ok(Ok(Self::Published(place, algorithm)));
+                }
                 let prefixes = scope.expand_all(&scheme.key.strip_prefix)?;
                 let keys =
                     secrets.iter().map(|secret| public_key::parse(algorithm, secret.bytes(), &prefixes));
@@ -232,7 +252,7 @@ impl Keys {
         match self {
             Self::Mac(keys) => keys.first().is_none_or(|mac| mac.key.algorithm().tag_len() == length),
             Self::Hash(algorithm, _) => algorithm.output_len() == length,
-            Self::Public(_) => length > 0,
+            Self::Public(_) | Self::Published(..) => length > 0,
         }
     }
 
@@ -260,6 +280,8 @@ impl Keys {
                 }
                 Ok(false)
             }
+            // Their keys are found first, and are public ones then.
+            Self::Published(..) => Ok(false),
             Self::Public(keys) => {
                 let message = message.bytes(context)?;
                 let mut pairs = candidates
@@ -282,7 +304,7 @@ impl Keys {
                 Some(secret) => Some(hash(algorithm, secret, message, context)?.as_ref().to_vec()),
                 None => None,
             },
-            Self::Public(_) => None,
+            Self::Public(_) | Self::Published(..) => None,
         })
     }
 
@@ -301,6 +323,7 @@ impl std::fmt::Debug for Keys {
             Self::Mac(keys) => ("mac", keys.len()),
             Self::Hash(_, keys) => ("hash", keys.len()),
             Self::Public(keys) => ("public", keys.len()),
+            Self::Published(..) => ("published", 0),
         };
         write!(f, "{count} {kind} keys")
     }

@@ -20,6 +20,11 @@ pub(super) trait Named: Debug + Send + Sync {
     /// Whether the request is authentic by this scheme.
     fn verify(&self, view: &View<'_>, now: Timestamp) -> Verdict;
 
+    /// Whether nothing can be verified without a secret of the receiver's.
+    fn needs_secret(&self) -> bool {
+        true
+    }
+
     /// Whether it needs the public URL.
     fn needs_url(&self) -> bool {
         false
