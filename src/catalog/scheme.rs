@@ -190,6 +190,10 @@ pub struct KeysFrom {
     /// Hosts that may be asked; `*` stands for one label, as in `*.example.com`.
     #[serde(deserialize_with = "one_or_many")]
     pub hosts: Vec<String>,
+    /// Names of which the fetched certificate must have one, with a chain to a root that the system trusts.
+    /// None given: what the host's TLS proves is enough.
+    #[serde(deserialize_with = "one_or_many")]
+    pub certificate_of: Vec<String>,
     /// The source of the key's id; a token has its own.
     pub key_id: String,
 }

@@ -123,7 +123,7 @@ impl Jwt {
             self.prefix.strip(&value).ok_or(malformed("the token hasn't the prefix it must have"))?;
         let parts = Parts::split(compact).ok_or(malformed("it is no compact JSON Web Token"))?;
         match &self.published {
-            Some(published) => published.verify(&parts, context)?,
+            Some(published) => published.verify(&parts, context, now)?,
             None => self.verify_signature(&parts)?,
         }
         let claims = object(parts.claims).ok_or(malformed("the token's claims are no JSON object"))?;
@@ -187,13 +187,13 @@ impl Jwt {
 
 impl Published {
     /// Public keys only, and only those of the id that the token names.
-    fn verify(&self, parts: &Parts<'_>, context: &Context<'_, '_>) -> Result<(), Stop> {
+    fn verify(&self, parts: &Parts<'_>, context: &Context<'_, '_>, now: Timestamp) -> Result<(), Stop> {
         let algorithm = self.algorithms.iter().find_map(|algorithm| match algorithm {
             Algorithm::Public(name, algorithm) if parts.algorithm.eq(name) => Some(*algorithm),
             _ => None,
         });
         let algorithm = algorithm.ok_or(NOT_ACCEPTED)?;
-        let found = self.place.keys_of(context.view, algorithm, parts.key_id.as_deref())?;
+        let found = self.place.keys_of(context.view, algorithm, parts.key_id.as_deref(), now)?;
         let is_signed = found.keys.iter().any(|key| key.verify_sig(parts.signed, &parts.signature).is_ok());
         match is_signed {
             true => Ok(()),

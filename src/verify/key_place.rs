@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use aws_lc_rs::signature::{ParsedPublicKey, VerificationAlgorithm};
 use http::Uri;
+use jiff::Timestamp;
+use rustls::pki_types::ServerName;
 
 use super::admission::Refusal;
+use super::chain;
 use super::error::CompileError;
 use super::fetched::KeyDocument;
 use super::host::HostPattern;
@@ -23,6 +26,7 @@ use crate::reason::Reason;
 pub(super) struct KeyPlace {
     address: Address,
     hosts: Vec<HostPattern>,
+    certificate_of: Vec<ServerName<'static>>,
     key_id: Option<Source>,
 }
 
@@ -67,7 +71,13 @@ impl KeyPlace {
         }
         let key_id = scope.expand(&rule.key_id)?;
         let key_id = (!key_id.is_empty()).then(|| Source::parse(&key_id)).transpose()?;
-        let place = Self { address, hosts, key_id };
+        let name = |text: &String| {
+            ServerName::try_from(text.clone())
+                .map_err(|_| CompileError::malformed("certificate's name", text, "that is no host's name"))
+        };
+        let certificate_of =
+            scope.expand_all(&rule.certificate_of)?.iter().map(name).collect::<Result<_, _>>()?;
+        let place = Self { address, hosts, certificate_of, key_id };
         if let Address::Fixed(url) = &place.address
             && !place.allows(url)
         {
@@ -105,13 +115,14 @@ impl KeyPlace {
         &self,
         view: &View<'f>,
         algorithm: &'static dyn VerificationAlgorithm,
+        now: Timestamp,
     ) -> Result<Found<'f>, Stop> {
         let id = match self.key_id.as_ref().map(|source| source.one(view)) {
             None | Some(Err(Gap::Absent)) => None,
             Some(id) => Some(id.map_err(signed::refuse)?),
         };
         let id = id.as_ref().map(|id| String::from_utf8_lossy(id));
-        self.keys_of(view, algorithm, id.as_deref())
+        self.keys_of(view, algorithm, id.as_deref(), now)
     }
 
     /// The same for a key id that is known already.
@@ -120,10 +131,29 @@ impl KeyPlace {
         view: &View<'f>,
         algorithm: &'static dyn VerificationAlgorithm,
         id: Option<&str>,
+        now: Timestamp,
     ) -> Result<Found<'f>, Stop> {
         let (url, document) = self.document(view)?;
-        let keys = public_key::published(algorithm, &document.bytes, id).map_err(|_| UNREADABLE)?;
+        let keys = match self.certificate_of.as_slice() {
+            [] => public_key::published(algorithm, &document.bytes, id).map_err(|_| UNREADABLE)?,
+            names => self.certified(&document.bytes, names, algorithm, now)?,
+        };
         Ok(Found { keys, url: url.into_owned(), document })
+    }
+
+    fn certified(
+        &self,
+        pem: &[u8],
+        names: &[ServerName<'_>],
+        algorithm: &'static dyn VerificationAlgorithm,
+        now: Timestamp,
+    ) -> Result<Vec<ParsedPublicKey>, Refusal> {
+        let roots = chain::system_roots();
+        if roots.is_empty() {
+            return Err(Refusal::key_unavailable("the system has no root certificates"));
+        }
+        let certificate = chain::verified(pem, names, roots, now)?;
+        Ok(public_key::of_certificate(algorithm, &certificate).into_iter().collect())
     }
 
     /// `https`, an allowed host, the usual port, and nothing else before the path.

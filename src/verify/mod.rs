@@ -4,6 +4,7 @@
 //! handshakes, then the names of its events. `Verified` is the proof; nothing outside this module makes one.
 
 mod admission;
+mod chain;
 mod compare;
 mod compile;
 mod condition;

@@ -54,6 +54,14 @@ pub(super) fn published(
     Ok(candidates.iter().filter_map(|bytes| ParsedPublicKey::new(algorithm, bytes).ok()).collect())
 }
 
+/// The key in a certificate; `None` when it is none of the algorithm.
+pub(super) fn of_certificate(
+    algorithm: &'static dyn VerificationAlgorithm,
+    der: &[u8],
+) -> Option<ParsedPublicKey> {
+    ParsedPublicKey::new(algorithm, subject_key(der)?).ok()
+}
+
 fn bytes(text: &[u8]) -> Result<Vec<u8>, Problem> {
     if let Some(rest) = text.strip_prefix(b"-----BEGIN ") {
         let is_certificate = rest.starts_with(b"CERTIFICATE");

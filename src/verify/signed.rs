@@ -132,7 +132,7 @@ impl Signed {
         let timestamp = self.timestamp(view, &values)?;
         let context = Context { timestamp: timestamp.as_deref(), ..Context::of(view) };
         if let Keys::Published(place, algorithm) = &self.keys {
-            let found = place.keys(view, *algorithm)?;
+            let found = place.keys(view, *algorithm, now)?;
             let keys = Keys::Public(found.keys.clone());
             self.check(&keys, &context, &candidates).map_err(|refusal| found.none_does(refusal))?;
         } else {
