@@ -133,5 +133,9 @@ pub const KEY_FRESH: Duration = Duration::from_secs(3_600);
 pub const KEY_KEPT: Duration = Duration::from_secs(86_400);
 /// A document so young that a key it doesn't have counts as unknown.
 pub const KEY_SETTLED: Duration = Duration::from_secs(30);
+/// How often an address that confirms a subscription is called.
+pub const VISITS_MAX: u32 = 4;
+/// The pause before the second time; it doubles.
+pub const VISIT_PAUSE: Duration = Duration::from_secs(2);
 /// Pause after a fetch failed.
 pub const KEY_RETRY_PAUSE: Duration = Duration::from_secs(5);

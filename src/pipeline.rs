@@ -119,7 +119,10 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
     webhook.record.verify_us = Some(micros_since(begun));
     let verified = match admission {
         Admission::Event(verified) => verified,
-        Admission::Answered { reply, handshake, .. } => {
+        Admission::Answered { reply, handshake, visit, .. } => {
+            if let Some(url) = visit {
+                webhook.app.webhooks.spawn(webhook.app.keys.clone().visit(url));
+            }
             webhook.record.actions = vec![handshake];
             webhook.conclude(Outcome::Answered, None, reply.status);
             return from_reply(&reply);

@@ -9,9 +9,11 @@ mod text;
 
 use std::sync::OnceLock;
 
-pub use handshake::{Condition, Handshake, Like, Respond};
+pub use handshake::{Condition, Handshake, Like, Respond, Visit};
 pub use row::{Acknowledgement, Evidence, Replay, Row, Sender, Setting, SettingName, Signs};
-pub use scheme::{Claim, Grammar, KeyRule, KeysFrom, Scheme, Signature, Strict, TimestampRule, Tolerance, VerifyBy};
+pub use scheme::{
+    Claim, Grammar, KeyRule, KeysFrom, Scheme, Signature, Strict, TimestampRule, Tolerance, VerifyBy,
+};
 pub(crate) use text::duration;
 
 include!(concat!(env!("OUT_DIR"), "/catalog.rs"));

@@ -187,7 +187,7 @@ pub struct KeysFrom {
     pub url: String,
     /// The source of their address, when the request names it.
     pub from: String,
-    /// Hosts that may be asked; `*` stands for one label, as in `*.example.com`.
+    /// Hosts that may be asked; `*` stands for one label, as in `*.example.com`, `$region` for a region of AWS.
     #[serde(deserialize_with = "one_or_many")]
     pub hosts: Vec<String>,
     /// Names of which the fetched certificate must have one, with a chain to a root that the system trusts.

@@ -15,6 +15,7 @@ use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tokio::{pin, select};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -82,7 +83,6 @@ impl Web {
         let stream = self.connect(host, uri.port_u16().unwrap_or(443)).await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|_| FetchError::Unreachable)?;
-        let connection = tokio::spawn(connection);
         let answer = async {
             let response = sender.send_request(request(&uri)?).await.map_err(|_| FetchError::Answer)?;
             if response.status() != StatusCode::OK {
@@ -91,9 +91,12 @@ impl Web {
             let body = Limited::new(response.into_body(), KEY_BYTES_MAX).collect().await;
             body.map(|body| body.to_bytes()).map_err(|_| FetchError::Answer)
         };
-        let answer = answer.await;
-        connection.abort();
-        answer
+        pin!(answer, connection);
+        // The connection has to be driven; when it ends first, what it read is still to be had.
+        select! {
+            answer = &mut answer => answer,
+            _ = &mut connection => answer.await,
+        }
     }
 
     /// Connects to one of the name's addresses. All must be public: a name that also stands for a private

@@ -13,13 +13,16 @@ mod entry;
 mod fetch;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{Mutex as Flight, Semaphore};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 
 use crate::bounds::{KEY_DEADLINE, KEY_FETCHES_MAX, KEY_ROUNDS_MAX, KEYS_MAX};
 use crate::delivery::Delivery;
@@ -33,6 +36,8 @@ pub struct Keys {
     origin: Origin,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     fetches: Semaphore,
+    /// Fetches that nobody waits for; stopping doesn't either.
+    behind: TaskTracker,
 }
 
 /// One address: what is known, and who is fetching it.
@@ -55,7 +60,12 @@ impl Default for Keys {
 
 impl Keys {
     fn of(origin: Origin) -> Self {
-        Self { origin, slots: Mutex::default(), fetches: Semaphore::new(KEY_FETCHES_MAX) }
+        Self {
+            origin,
+            slots: Mutex::default(),
+            fetches: Semaphore::new(KEY_FETCHES_MAX),
+            behind: TaskTracker::new(),
+        }
     }
 
     /// The verdict on a delivery, with the keys that it takes.
@@ -113,12 +123,16 @@ impl Keys {
         }
     }
 
-    async fn load(&self, slot: &Slot, url: &str) -> Result<(), FetchError> {
-        let result = match &self.origin {
+    async fn exchange(&self, url: &str) -> Result<Bytes, FetchError> {
+        match &self.origin {
             Origin::Web(web) => web.get(url).await,
             #[cfg(test)]
             Origin::Stub(stub) => stub(url).await,
-        };
+        }
+    }
+
+    async fn load(&self, slot: &Slot, url: &str) -> Result<(), FetchError> {
+        let result = self.exchange(url).await;
         let now = Instant::now();
         let mut entry = slot.entry();
         match result {
@@ -138,7 +152,7 @@ impl Keys {
     /// Nobody waits for it, and one that is under way already is enough.
     fn refresh_behind(self: &Arc<Self>, slot: Arc<Slot>, url: String) {
         let keys = self.clone();
-        tokio::spawn(async move {
+        self.behind.spawn(async move {
             let Ok(_flight) = slot.flight.try_lock() else { return };
             let Ok(_permit) = keys.fetches.try_acquire() else { return };
             let _ = keys.load(&slot, &url).await;

@@ -117,7 +117,10 @@ async fn private_addresses_are_never_called() {
     for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"] {
         let url = format!("https://{host}:{port}/");
         let result = keys.get(&KeyRequest { url, beyond: None }).await;
-        assert!(matches!(result, Err(FetchError::NotPublic | FetchError::Url | FetchError::Name)), "{result:?}");
+        assert!(
+            matches!(result, Err(FetchError::NotPublic | FetchError::Url | FetchError::Name)),
+            "{result:?}"
+        );
     }
     let http = KeyRequest { url: format!("http://localhost:{port}/"), beyond: None };
     assert_eq!(keys.get(&http).await, Err(FetchError::Url));
@@ -137,7 +140,7 @@ async fn serve(answer: &'static [u8]) -> (String, rustls::ClientConfig) {
         .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
+    TaskTracker::new().spawn(async move {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
@@ -180,7 +183,8 @@ async fn a_delivery_is_judged_by_fetched_keys() {
     let verifier = Verifier::compile(row, &crate::verify::ReceiverSettings::default()).unwrap();
     let mut headers = http::HeaderMap::new();
     let now = Timestamp::now().as_second().to_string();
-    for (name, value) in [("request-id", "1"), ("user-id", "2"), ("timestamp", &now), ("signature", &"00".repeat(64))]
+    for (name, value) in
+        [("request-id", "1"), ("user-id", "2"), ("timestamp", &now), ("signature", &"00".repeat(64))]
     {
         let name = http::HeaderName::try_from(format!("x-fal-webhook-{name}")).unwrap();
         headers.insert(name, value.parse().unwrap());
@@ -212,4 +216,14 @@ async fn a_delivery_is_judged_by_fetched_keys() {
     assert_eq!(reason(Ok(key)).await, "signature_mismatch");
     assert_eq!(reason(Ok("a page of a proxy")).await, "key_unavailable");
     assert_eq!(reason(Err(FetchError::Tls)).await, "key_unavailable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_is_confirmed_in_a_few_calls_or_not_at_all() {
+    let case = Case::new();
+    case.keys.clone().visit("https://keys.example/?Token=1".to_owned()).await;
+    assert_eq!(case.count(), 1);
+    case.fails.store(true, Ordering::SeqCst);
+    case.keys.clone().visit("https://keys.example/?Token=2".to_owned()).await;
+    assert_eq!(case.count(), 1 + crate::bounds::VISITS_MAX as usize);
 }

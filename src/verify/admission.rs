@@ -23,6 +23,8 @@ pub enum Admission {
         handshake: String,
         /// A secret that the sender handed over, to be the receiver's from now on.
         captured: Option<Secret>,
+        /// An address to call, outside of the request, to confirm; of a host that the row allows.
+        visit: Option<String>,
     },
     /// Not authentic, or not what a strict row takes.
     Refused(Refusal),

@@ -54,8 +54,10 @@ pub(super) fn system_roots() -> &'static [TrustAnchor<'static>] {
 
 /// Not the sender's fault: what was fetched is no certificate, or we trust nobody.
 const BROKEN: Refusal = Refusal::key_unavailable("what was fetched is no certificate");
-const UNTRUSTED: Refusal =
-    Refusal::new(Reason::CertificateUntrusted, "the certificate leads to no root that is trusted, or is too old");
+const UNTRUSTED: Refusal = Refusal::new(
+    Reason::CertificateUntrusted,
+    "the certificate leads to no root that is trusted, or is too old",
+);
 const OTHER_NAME: Refusal =
     Refusal::new(Reason::CertificateUntrusted, "the certificate is of another name than the provider's");
 
@@ -96,8 +98,14 @@ mod tests {
         assert_eq!(judge(&pem, &[stranger], now), Err("certificate_untrusted"));
         assert_eq!(judge(&pem, &[], now), Err("certificate_untrusted"));
         assert_eq!(judge(&other, &[other_root], now), Err("certificate_untrusted"));
-        assert_eq!(judge(&pem, std::slice::from_ref(&root), "1969-01-01T00:00:00Z"), Err("certificate_untrusted"));
-        assert_eq!(judge(&pem, std::slice::from_ref(&root), "9000-01-01T00:00:00Z"), Err("certificate_untrusted"));
+        assert_eq!(
+            judge(&pem, std::slice::from_ref(&root), "1969-01-01T00:00:00Z"),
+            Err("certificate_untrusted")
+        );
+        assert_eq!(
+            judge(&pem, std::slice::from_ref(&root), "9000-01-01T00:00:00Z"),
+            Err("certificate_untrusted")
+        );
         let leaf_alone = pem.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
         assert_eq!(judge(leaf_alone, std::slice::from_ref(&root), now), Err("certificate_untrusted"));
         for broken in ["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n"] {

@@ -103,8 +103,8 @@ fn check_needs(
     schemes: &[Scheme],
     handshakes: &[Handshake],
 ) -> Result<(), CompileError> {
-    let needs_secret = schemes.iter().any(Scheme::needs_secret)
-        || handshakes.iter().any(Handshake::needs_key);
+    let needs_secret =
+        schemes.iter().any(Scheme::needs_secret) || handshakes.iter().any(Handshake::needs_key);
     let captures = handshakes.iter().any(|handshake| handshake.capture.is_some());
     if settings.secrets.is_empty() && needs_secret && !captures {
         let what =

@@ -204,10 +204,8 @@ impl Published {
     }
 }
 
-const NOT_ACCEPTED: Refusal = Refusal::new(
-    Reason::SignatureMalformed,
-    "the token names an algorithm that the row doesn't accept",
-);
+const NOT_ACCEPTED: Refusal =
+    Refusal::new(Reason::SignatureMalformed, "the token names an algorithm that the row doesn't accept");
 const NOT_SIGNED: Refusal = Refusal::new(Reason::SignatureMismatch, "no key gives the token's signature");
 
 impl Claim {

@@ -56,6 +56,12 @@ impl KeyPlace {
         }
     }
 
+    /// The place that a handshake wants called.
+    pub(super) fn to_visit(visit: &catalog::Visit, scope: &Scope<'_>) -> Result<Self, CompileError> {
+        let (from, hosts) = (visit.from.clone(), visit.hosts.clone());
+        Self::compile(&KeysFrom { from, hosts, ..KeysFrom::default() }, scope)
+    }
+
     fn compile(rule: &KeysFrom, scope: &Scope<'_>) -> Result<Self, CompileError> {
         let incomplete = |problem| Err(CompileError::Incomplete { problem });
         let hosts = scope.expand_all(&rule.hosts)?;
@@ -98,10 +104,7 @@ impl KeyPlace {
     }
 
     /// The document there, once it was fetched.
-    pub(super) fn document<'f>(
-        &self,
-        view: &View<'f>,
-    ) -> Result<(Cow<'_, str>, &'f KeyDocument), Stop> {
+    pub(super) fn document<'f>(&self, view: &View<'f>) -> Result<(Cow<'_, str>, &'f KeyDocument), Stop> {
         let url = self.url(view)?;
         let document = view.fetched.and_then(|fetched| fetched.get(&url));
         match document {
@@ -179,6 +182,6 @@ const URL_BYTES_MAX: usize = 1_024;
 
 const NOT_ALLOWED: Refusal = Refusal::new(
     Reason::CertificateUntrusted,
-    "the request names a certificate of a host that the provider doesn't have",
+    "the request names an address of a host that isn't the provider's",
 );
 const UNREADABLE: Refusal = Refusal::key_unavailable("what was fetched holds no keys");

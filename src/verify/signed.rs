@@ -191,12 +191,7 @@ impl Signed {
         raw.map(Some).ok_or(Refusal::new(Reason::TimestampMissing, "the scheme's timestamp isn't there"))
     }
 
-    fn check(
-        &self,
-        keys: &Keys,
-        context: &Context<'_, '_>,
-        candidates: &[Vec<u8>],
-    ) -> Result<(), Refusal> {
+    fn check(&self, keys: &Keys, context: &Context<'_, '_>, candidates: &[Vec<u8>]) -> Result<(), Refusal> {
         let mut refusal = None;
         for message in &self.messages {
             match keys.match_any(message, context, candidates) {

@@ -99,7 +99,7 @@ fn methods_are_those_of_events_and_handshakes() {
     let get =
         |uri: &str| Delivery { method: Method::GET, uri: uri.parse().unwrap(), ..post(HeaderMap::new(), "") };
     match verifier.admit(get("/?challenge=a%26b"), Timestamp::UNIX_EPOCH) {
-        Admission::Answered { reply, handshake, captured: None } => {
+        Admission::Answered { reply, handshake, captured: None, visit: None } => {
             assert_eq!((&reply.body[..], handshake.as_str()), (&b"a&b"[..], "hello"));
         }
         other => panic!("{other:?}"),

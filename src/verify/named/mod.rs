@@ -1,5 +1,6 @@
 //! Schemes that a row's data can't say: one file each, found by the name that rows call it by.
 
+mod aws_sns;
 mod paddle_classic;
 
 use std::fmt::Debug;
@@ -39,6 +40,8 @@ pub(super) struct Parts<'p> {
     pub(super) tolerance: Option<Duration>,
 }
 
+const KNOWN: &str = "aws-sns, paddle-classic";
+
 type Compiled = Result<Result<Box<dyn Named>, Problem>, CompileError>;
 
 /// Compiles the scheme that the row names; the inner error says what is wrong with the secret.
@@ -50,7 +53,8 @@ pub(super) fn compile(
 ) -> Compiled {
     let parts = Parts { scheme, scope, secrets, tolerance };
     match scheme.scheme.as_str() {
+        "aws-sns" => aws_sns::compile(&parts),
         "paddle-classic" => paddle_classic::compile(&parts),
-        other => Err(CompileError::unknown("named scheme", other, "paddle-classic")),
+        other => Err(CompileError::unknown("named scheme", other, KNOWN)),
     }
 }
