@@ -88,6 +88,8 @@ pub const LOG_SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A secret's file or value.
 pub const SECRET_BYTES_MAX: u64 = 64 << 10;
+/// Secrets that senders hand over to one receiver: each delivery is tried against all of them.
+pub const CAPTURES_MAX: usize = 16;
 /// The configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 64 << 20;
 

@@ -29,7 +29,7 @@ use crate::log::{DeliveryRecord, Outcome};
 use crate::message;
 use crate::reason::Reason;
 use crate::receivers::Receiver;
-use crate::verify::{Admission, Refusal};
+use crate::verify::{Admission, Refusal, Secret};
 
 /// One request, from its headers to its answer. Always one log line.
 pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client) -> HttpReply {
@@ -43,8 +43,9 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
     };
     open.record.receiver = Some(receiver.clone());
     open.record.id = Some(id.clone());
-    if !receiver.verifier.allows(&head.method) {
-        let allow = Some(receiver.verifier.allow());
+    let verifier = receiver.verifier();
+    if !verifier.allows(&head.method) {
+        let allow = Some(verifier.allow());
         let problem = Problem { allow, ..Problem::new(Reason::MethodNotAllowed) };
         return finish(app, head.version, open.refuse(&problem));
     }
@@ -115,11 +116,17 @@ struct Webhook {
 async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
     // Verify the raw bytes, with keys that may have to be fetched; answer a handshake.
     let begun = Instant::now();
-    let admission = webhook.app.keys.admit(&webhook.receiver.verifier, delivery).await;
+    let verifier = webhook.receiver.verifier();
+    let admission = webhook.app.keys.admit(&verifier, delivery).await;
     webhook.record.verify_us = Some(micros_since(begun));
     let verified = match admission {
         Admission::Event(verified) => verified,
-        Admission::Answered { reply, handshake, visit, .. } => {
+        Admission::Answered { reply, handshake, captured, visit } => {
+            if let Some(secret) = captured
+                && let Err(refusal) = adopt(webhook.receiver.clone(), secret).await
+            {
+                return webhook.refuse(&refusal);
+            }
             if let Some(url) = visit {
                 webhook.app.webhooks.spawn(webhook.app.keys.clone().visit(url));
             }
@@ -164,7 +171,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
             from_reply(response)
         }
         (None, Outcome::Accepted | Outcome::Duplicate) => {
-            let reply = webhook.receiver.verifier.acknowledgement().clone();
+            let reply = verifier.acknowledgement().clone();
             webhook.conclude(outcome, None, reply.status);
             from_reply(&reply)
         }
@@ -194,6 +201,12 @@ impl Webhook {
         self.conclude(outcome, Some(problem.reason), problem.status);
         problem.reply()
     }
+}
+
+/// Keeps a secret that the sender handed over before it is told so.
+async fn adopt(receiver: Arc<Receiver>, secret: Secret) -> Result<(), Refusal> {
+    let adopted = tokio::task::spawn_blocking(move || receiver.adopt(secret)).await;
+    adopted.unwrap_or(Err(Refusal::new(Reason::HandlerFailed, "keeping the secret panicked")))
 }
 
 /// What a handler's error means to the sender.

@@ -1,14 +1,18 @@
 //! Which receiver a path means.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use percent_encoding::percent_decode_str;
 
-use crate::catalog;
+use crate::bounds::CAPTURES_MAX;
+use crate::captures;
+use crate::catalog::{self, Row};
 use crate::config::{Config, ConfigError, ReceiverConfig};
 use crate::message::MessageOptions;
-use crate::verify::{PublicUrl, ReceiverSettings, Secret, Verifier};
+use crate::reason::Reason;
+use crate::verify::{CapturePolicy, PublicUrl, ReceiverSettings, Refusal, Secret, Verifier};
 
 /// A configured endpoint: a provider, an id, secrets.
 #[derive(Debug)]
@@ -19,13 +23,63 @@ pub struct Receiver {
     pub name: String,
     /// As configured; empty without one.
     pub id: String,
-    /// Verifies its deliveries.
-    pub verifier: Verifier,
+    verifier: RwLock<Arc<Verifier>>,
+    capturing: Option<Capturing>,
     /// Bytes of a body.
     pub body_bytes_max: u64,
     /// Shapes its messages.
     pub message: MessageOptions,
 }
+
+/// What it takes to make a secret that the sender hands over the receiver's own.
+#[derive(Debug)]
+struct Capturing {
+    row: Row,
+    /// With the secrets that are valid now.
+    settings: Mutex<ReceiverSettings>,
+    file: PathBuf,
+}
+
+impl Receiver {
+    /// Verifies its deliveries; another one once a secret was handed over.
+    pub fn verifier(&self) -> Arc<Verifier> {
+        self.verifier.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes a secret that the sender handed over the receiver's own: on disk first, then in memory. One that
+    /// is known already is fine, as the sender may not have had our answer. Blocks for the disk.
+    pub fn adopt(&self, secret: Secret) -> Result<(), Refusal> {
+        let Some(capturing) = &self.capturing else { return Err(NOT_TAKEN) };
+        let mut settings = capturing.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if settings.secrets.iter().any(|known| known.is(&secret)) {
+            return Ok(());
+        }
+        let may_add = match settings.capture {
+            CapturePolicy::Once => settings.secrets.is_empty(),
+            CapturePolicy::Add => settings.secrets.len() < CAPTURES_MAX,
+            CapturePolicy::Never => false,
+        };
+        let is_line = secret.text().is_some_and(|text| !text.contains(char::is_control) && !text.is_empty());
+        if !may_add || !is_line {
+            return Err(NOT_TAKEN);
+        }
+        let mut next = settings.clone();
+        next.secrets.push(secret);
+        let verifier = Verifier::compile(&capturing.row, &next).map_err(|_| NOT_TAKEN)?;
+        captures::write(&capturing.file, &next.secrets).map_err(|error| {
+            tracing::error!(receiver = &*self.label, file = %capturing.file.display(), error = %error, "the secret that the sender handed over can't be kept");
+            NOT_KEPT
+        })?;
+        *settings = next;
+        *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(verifier);
+        tracing::info!(receiver = &*self.label, file = %capturing.file.display(), "the sender handed over its secret");
+        Ok(())
+    }
+}
+
+const NOT_TAKEN: Refusal =
+    Refusal::new(Reason::CaptureRefused, "the receiver has a secret, or its setting capture takes no other");
+const NOT_KEPT: Refusal = Refusal::new(Reason::NotDurable, "the secret can't be kept");
 
 /// All receivers, by path.
 #[derive(Debug, Default)]
@@ -89,13 +143,21 @@ impl Receivers {
             |e: &dyn std::fmt::Display| ConfigError(format!("{}: receiver {label}: {e}", configured.origin));
         let row =
             catalog::find(&configured.name).ok_or_else(|| wrong(&"its provider is not in the catalogue"))?;
-        let settings = settings(configured, config).map_err(|e| wrong(&e))?;
+        let mut settings = settings(configured, config).map_err(|e| wrong(&e))?;
+        let file = captures::path(&config.queue.data_dir, &label);
+        if row.captures() && (settings.secrets.is_empty() || settings.capture == CapturePolicy::Add) {
+            let kept = captures::read(&file).map_err(|e| wrong(&format!("{}: {e}", file.display())))?;
+            settings.secrets.extend(kept);
+        }
         let verifier = Verifier::compile(row, &settings).map_err(|e| wrong(&e))?;
+        let capturing =
+            row.captures().then(|| Capturing { row: row.clone(), settings: Mutex::new(settings), file });
         let receiver = Arc::new(Receiver {
             label: label.as_str().into(),
             name: configured.name.clone(),
             id: configured.id.clone(),
-            verifier,
+            verifier: RwLock::new(Arc::new(verifier)),
+            capturing,
             body_bytes_max: configured.body_bytes_max.unwrap_or(config.limits.body_bytes_max),
             message: MessageOptions {
                 receiver: configured.name.clone(),
@@ -141,6 +203,83 @@ fn decode(segment: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Asana's receiver as it starts, with what the directory holds.
+    fn asana(data: &std::path::Path, policy: CapturePolicy, configured: &[&str]) -> Receiver {
+        let row = catalog::find("asana").unwrap();
+        let file = captures::path(data, "asana/acme");
+        let mut settings = ReceiverSettings { capture: policy, ..ReceiverSettings::default() };
+        settings.secrets = configured.iter().map(|secret| Secret::from(*secret)).collect();
+        if configured.is_empty() {
+            settings.secrets.extend(captures::read(&file).unwrap());
+        }
+        Receiver {
+            label: "asana/acme".into(),
+            name: "asana".to_owned(),
+            id: "acme".to_owned(),
+            verifier: RwLock::new(Arc::new(Verifier::compile(row, &settings).unwrap())),
+            capturing: Some(Capturing { row: row.clone(), settings: Mutex::new(settings), file }),
+            body_bytes_max: 1,
+            message: MessageOptions { receiver: "asana".to_owned(), raw_body: false, mask: true },
+        }
+    }
+
+    fn accepts(receiver: &Receiver, secret: &str) -> bool {
+        let row = catalog::find("asana").unwrap();
+        let settings = ReceiverSettings { secrets: vec![secret.into()], ..ReceiverSettings::default() };
+        let sender = Verifier::compile(row, &settings).unwrap();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let request = sender.sign(None, None, "https://h.example/in/x", now, "1").unwrap();
+        let delivery = crate::delivery::Delivery {
+            method: request.method,
+            uri: "/in/x".parse().unwrap(),
+            headers: request.headers,
+            body: request.body,
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
+            id: String::new(),
+            received_at: now,
+        };
+        matches!(receiver.verifier().admit(delivery, now), crate::verify::Admission::Event(_))
+    }
+
+    #[test]
+    fn the_first_secret_handed_over_counts_at_once_and_after_a_restart() {
+        let data = tempfile::tempdir().unwrap();
+        let receiver = asana(data.path(), CapturePolicy::Once, &[]);
+        assert!(!accepts(&receiver, "first"));
+        receiver.adopt("first".into()).unwrap();
+        assert!(accepts(&receiver, "first"));
+        receiver.adopt("first".into()).expect("the answer may have been lost");
+        assert_eq!(receiver.adopt("second".into()).unwrap_err().reason, Reason::CaptureRefused);
+        let again = asana(data.path(), CapturePolicy::Once, &[]);
+        assert!(accepts(&again, "first") && !accepts(&again, "second"));
+        assert!(again.adopt("second".into()).is_err());
+    }
+
+    #[test]
+    fn more_secrets_are_taken_only_where_the_operator_says_so() {
+        let data = tempfile::tempdir().unwrap();
+        let configured = asana(data.path(), CapturePolicy::Once, &["configured"]);
+        assert!(configured.adopt("captured".into()).is_err() && accepts(&configured, "configured"));
+        assert!(asana(data.path(), CapturePolicy::Never, &[]).adopt("captured".into()).is_err());
+        let several = asana(data.path(), CapturePolicy::Add, &[]);
+        for number in 0..CAPTURES_MAX {
+            several.adopt(format!("secret {number}").as_str().into()).unwrap();
+        }
+        assert!(several.adopt("one too many".into()).is_err());
+        assert!(accepts(&several, "secret 0") && accepts(&several, "secret 15"));
+        let odd = asana(tempfile::tempdir().unwrap().path(), CapturePolicy::Add, &[]);
+        assert!(odd.adopt("two\nlines".into()).is_err() && odd.adopt("".into()).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_not_taken() {
+        let data = tempfile::tempdir().unwrap();
+        let receiver = asana(data.path(), CapturePolicy::Once, &[]);
+        std::fs::write(data.path().join("secrets"), "a file in the way").unwrap();
+        assert_eq!(receiver.adopt("first".into()).unwrap_err().reason, Reason::NotDurable);
+        assert!(!accepts(&receiver, "first"));
+    }
 
     #[test]
     fn segments_are_decoded_and_odd_ones_match_nothing() {

@@ -85,6 +85,13 @@ pub struct Row {
     pub handshakes: Vec<Handshake>,
 }
 
+impl Row {
+    /// Whether a sender hands its secret over.
+    pub fn captures(&self) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.capture.is_some())
+    }
+}
+
 /// How sure a row's facts are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -105,7 +105,7 @@ impl Vector {
             settings: settings.collect(),
             public_url: Some(public_url.unwrap()),
             schemes: self.schemes.clone(),
-            tolerance: None,
+            ..ReceiverSettings::default()
         }
     }
 

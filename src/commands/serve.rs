@@ -112,7 +112,7 @@ fn announce(
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let url = format!("{base}{}", receivers.path_of(receiver));
         tracing::info!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), url, "receiver");
-        for warning in receiver.verifier.warnings() {
+        for warning in receiver.verifier().warnings() {
             tracing::warn!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), "{warning}");
         }
     }

@@ -51,7 +51,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) const fn new(reason: Reason, detail: &'static str) -> Self {
+    /// A refusal for that reason.
+    pub const fn new(reason: Reason, detail: &'static str) -> Self {
         Self { reason, detail, status: None, is_applicable: true }
     }
 

@@ -57,7 +57,7 @@ pub use hints::{Hint, hints};
 pub use mask::{MASKED, Mask, Masked, mask};
 pub use public_url::PublicUrl;
 pub use secret::Secret;
-pub use settings::ReceiverSettings;
+pub use settings::{CapturePolicy, ReceiverSettings};
 pub use sign::{OutgoingRequest, SignError};
 pub use verified::Verified;
 pub use verifier::Verifier;
