@@ -171,7 +171,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
             from_reply(response)
         }
         (None, Outcome::Accepted | Outcome::Duplicate) => {
-            let reply = verifier.acknowledgement().clone();
+            let reply = verified.acknowledgement().clone();
             webhook.conclude(outcome, None, reply.status);
             from_reply(&reply)
         }
@@ -192,14 +192,22 @@ impl Webhook {
         let problem = Problem { status: refusal.status(), ..Problem::new(refusal.reason) };
         let outcome = if refusal.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
         self.conclude(outcome, Some(refusal.reason), problem.status);
-        problem.reply()
+        self.reply(&problem)
     }
 
     fn fail(&mut self, problem: &Problem<'_>, detail: &str) -> HttpReply {
         self.record.detail = Some(detail.to_owned());
         let outcome = if problem.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
         self.conclude(outcome, Some(problem.reason), problem.status);
-        problem.reply()
+        self.reply(problem)
+    }
+
+    /// The problem, in the words that the provider reads.
+    fn reply(&self, problem: &Problem<'_>) -> HttpReply {
+        match self.receiver.verifier().failure(problem.reason.title()) {
+            Some(failure) => problem.reply_with(&failure),
+            None => problem.reply(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ mod text;
 use std::sync::OnceLock;
 
 pub use handshake::{Condition, Handshake, Like, Respond, Visit};
-pub use row::{Acknowledgement, Evidence, Replay, Row, Sender, Setting, SettingName, Signs};
+pub use row::{Acknowledgement, Evidence, Failure, Replay, Row, Sender, Setting, SettingName, Signs};
 pub use scheme::{
     Claim, Grammar, KeyRule, KeysFrom, Scheme, Signature, Strict, TimestampRule, Tolerance, VerifyBy,
 };

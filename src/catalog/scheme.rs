@@ -23,6 +23,10 @@ pub struct Scheme {
     /// Only used when the receiver asks for it by `schemes`: outdated and unverified ones.
     #[serde(default)]
     pub on_request: bool,
+    /// A JSON pointer such as `/items/*`: the scheme is applied to each of these values as if it were the body,
+    /// and each must pass.
+    #[serde(default)]
+    pub each: String,
     /// Rules of old that even an authentic event must keep.
     #[serde(default)]
     pub strict: Vec<Strict>,

@@ -400,7 +400,10 @@ fn accepted_events_are_answered_as_the_provider_wants() {
         let file = files.iter().find(|file| file.stem == name).expect(name);
         let verifier =
             file.vectors.iter().find(|vector| vector.expect == "event").unwrap().verifier(&file.row);
-        let reply = verifier.acknowledgement();
+        let vector = file.vectors.iter().find(|vector| vector.expect == "event").unwrap();
+        let admission = verifier.admit_with(vector.delivery(), vector.now(), &vector.fetched());
+        let Admission::Event(verified) = admission else { panic!("{name}: {admission:?}") };
+        let reply = verified.acknowledgement();
         let typed = reply.content_type.as_ref().map(|value| value.to_str().unwrap());
         assert_eq!(
             (reply.status.as_u16(), typed, &reply.body[..]),
@@ -408,5 +411,11 @@ fn accepted_events_are_answered_as_the_provider_wants() {
             "{name}"
         );
     }
-    assert!(find("salesforce").unwrap().acknowledgement.body.contains("<Ack>true</Ack>"));
+    let salesforce = find("salesforce").unwrap();
+    assert!(salesforce.acknowledgement.body.contains("<Ack>true</Ack>"));
+    let settings = ReceiverSettings { secrets: vec!["00D".into()], ..ReceiverSettings::default() };
+    let fault = Verifier::compile(salesforce, &settings).unwrap().failure("Not now").unwrap();
+    assert!(
+        fault.body.windows(7).any(|part| part == b"Not now") && fault.content_type.unwrap() == "text/xml"
+    );
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method};
+use http::Method;
 
-use super::admission::Reply;
+use super::acknowledgement::{Acknowledgement, Failure};
 use super::error::CompileError;
 use super::events::Events;
 use super::handshake::{self, Handshake};
@@ -36,7 +36,8 @@ impl Verifier {
             handshakes,
             events: Events::compile(row, &scope)?,
             masks: masks(row, &scope)?,
-            acknowledgement: acknowledgement(&row.acknowledgement)?,
+            acknowledgement: Acknowledgement::compile(&row.acknowledgement, &scope)?,
+            failure: row.failure.as_ref().map(Failure::compile).transpose()?,
             refusal_status: row.refusal_status.map(handshake::status).transpose()?,
         })
     }
@@ -149,10 +150,4 @@ fn masks(row: &Row, scope: &Scope<'_>) -> Result<Arc<[Mask]>, CompileError> {
         }
     }
     Ok(unique.into())
-}
-
-fn acknowledgement(row: &catalog::Acknowledgement) -> Result<Reply, CompileError> {
-    let content_type: Option<HeaderValue> = handshake::content_type(&row.content_type)?;
-    let body = row.body.clone().into_bytes().into();
-    Ok(Reply { status: handshake::status(row.status)?, content_type, headers: Vec::new(), body })
 }

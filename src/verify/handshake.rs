@@ -1,6 +1,7 @@
 //! Handshakes: requests that are no events and want an answer of their own.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -102,17 +103,10 @@ impl Handshake {
 
 impl Respond {
     fn compile(respond: &catalog::Respond, scope: &Scope<'_>) -> Result<Self, CompileError> {
-        let mut headers = Vec::new();
-        for (name, value) in &respond.headers {
-            let parsed = HeaderName::from_bytes(name.as_bytes());
-            let name =
-                parsed.map_err(|_| CompileError::malformed("header", name, "that is no header's name"))?;
-            headers.push((name, Template::parse(value, scope)?));
-        }
         Ok(Self {
             status: status(respond.status)?,
             content_type: content_type(&respond.content_type)?,
-            headers,
+            headers: headers(&respond.headers, scope)?,
             body: Template::parse(&respond.body, scope)?,
         })
     }
@@ -130,6 +124,19 @@ impl Respond {
     fn templates(&self) -> impl Iterator<Item = &Template> {
         self.headers.iter().map(|(_, template)| template).chain([&self.body])
     }
+}
+
+/// A row's headers of an answer.
+pub(super) fn headers(
+    row: &BTreeMap<String, String>,
+    scope: &Scope<'_>,
+) -> Result<Vec<(HeaderName, Template)>, CompileError> {
+    let header = |(name, value): (&String, &String)| {
+        let parsed = HeaderName::from_bytes(name.as_bytes());
+        let name = parsed.map_err(|_| CompileError::malformed("header", name, "that is no header's name"))?;
+        Ok((name, Template::parse(value, scope)?))
+    };
+    row.iter().map(header).collect()
 }
 
 /// A row's methods.

@@ -121,6 +121,18 @@ impl Jwt {
         let value = token::first(&self.sources, context.view).map_err(signed::refuse)?;
         let compact =
             self.prefix.strip(&value).ok_or(malformed("the token hasn't the prefix it must have"))?;
+        let claims = self.verify_compact(compact, context, now)?;
+        let is_body = self.sources.contains(&Source::Body);
+        Ok(is_body.then(|| Value::from(claims).to_string().into()))
+    }
+
+    /// The claims of a token that is right in every way.
+    pub(super) fn verify_compact(
+        &self,
+        compact: &[u8],
+        context: &Context<'_, '_>,
+        now: Timestamp,
+    ) -> Result<Map<String, Value>, Stop> {
         let parts = Parts::split(compact).ok_or(malformed("it is no compact JSON Web Token"))?;
         match &self.published {
             Some(published) => published.verify(&parts, context, now)?,
@@ -129,8 +141,7 @@ impl Jwt {
         let claims = object(parts.claims).ok_or(malformed("the token's claims are no JSON object"))?;
         self.judge_times(&claims, now)?;
         self.claims.iter().try_for_each(|claim| claim.judge(&claims, context))?;
-        let is_body = self.sources.contains(&Source::Body);
-        Ok(is_body.then(|| Value::from(claims).to_string().into()))
+        Ok(claims)
     }
 
     fn verify_signature(&self, parts: &Parts<'_>) -> Result<(), Refusal> {

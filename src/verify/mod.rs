@@ -3,6 +3,7 @@
 //! The order of one delivery is [`Verifier::admit`]: unsigned handshakes, schemes over the raw bytes, signed
 //! handshakes, then the names of its events. `Verified` is the proof; nothing outside this module makes one.
 
+mod acknowledgement;
 mod admission;
 mod chain;
 mod compare;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::admission::Refusal;
 use super::condition::Condition;
 use super::error::CompileError;
+use super::json::Pointer;
 use super::jwt::Jwt;
 use super::key::Problem;
 use super::named::{self, Named};
@@ -29,6 +30,8 @@ pub(super) struct Scheme {
     pub(super) name: Arc<str>,
     pub(super) strict: Vec<Strict>,
     pub(super) require: Vec<Condition>,
+    /// The values that are verified one by one, each as if it were the body.
+    pub(super) each: Option<Pointer>,
     pub(super) check: Check,
 }
 
@@ -61,7 +64,9 @@ impl Scheme {
         };
         let require = Condition::compile_all(&scheme.require, scope)?;
         let name = Arc::from(scheme.name.as_str());
-        Ok(check.map(|check| Self { name, strict: scheme.strict.clone(), require, check }))
+        let each = scope.expand(&scheme.each)?;
+        let each = (!each.is_empty()).then(|| Pointer::parse(&each)).transpose()?;
+        Ok(check.map(|check| Self { name, strict: scheme.strict.clone(), require, each, check }))
     }
 
     /// Whether the request is authentic by this scheme.
@@ -77,6 +82,17 @@ impl Scheme {
                 Err(gap) => return Err(signed::refuse(gap).not_applicable().into()),
             }
         }
+        match &self.each {
+            Some(pointer) => {
+                view.each(pointer, |part| self.verify_whole(part, now).map(drop))?;
+                Ok(None)
+            }
+            None => self.verify_whole(view, now),
+        }
+    }
+
+    fn verify_whole(&self, view: &View<'_>, now: Timestamp) -> Verdict {
+        let context = Context::of(view);
         match &self.check {
             Check::Signed(signed) => signed.verify(view, now).map(|()| None),
             Check::Jwt(jwt) => jwt.verify(&context, now),

@@ -77,6 +77,9 @@ impl Verifier {
         for condition in &scheme.require {
             self.meet(condition, &mut draft)?;
         }
+        if let Some(each) = &scheme.each {
+            draft.enter(each);
+        }
         match &scheme.check {
             Check::Signed(signed) => self.sign_message(signed, &mut draft, now, delivery_id)?,
             Check::Jwt(jwt) => self.sign_jwt(jwt, &mut draft, now)?,
@@ -84,6 +87,7 @@ impl Verifier {
             Check::Named(_) => return Err(SignError::PrivateKey),
             Check::Nothing => {}
         }
+        draft.leave();
         Ok(draft.finish())
     }
 

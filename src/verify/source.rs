@@ -150,6 +150,7 @@ impl Source {
                 texts.filter_map(json::value_text).map(bytes).collect()
             }
             Self::FormJson(field, pointer) => form_json(view, field, pointer)?,
+            Self::Xml(_) if xml::has_document_type(&view.delivery.body) => return Err(Gap::Body),
             Self::Xml(name) => {
                 let body = &view.delivery.body;
                 xml::elements(body, name).into_iter().map(|span| Cow::Borrowed(&body[span])).collect()

@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 
+use super::acknowledgement::{Acknowledgement, Failure};
 use super::admission::{Admission, Refusal, Reply};
 use super::events::{Event, Events};
 use super::fetched::Fetched;
@@ -15,7 +16,7 @@ use super::public_url::PublicUrl;
 use super::scheme::{self, Check, Scheme};
 use super::template::Context;
 use super::verdict::Stop;
-use super::verified::Verified;
+use super::verified::{Accepted, Verified};
 use super::view::View;
 use super::warning::Warning;
 use crate::catalog::Strict;
@@ -34,7 +35,8 @@ pub struct Verifier {
     pub(super) handshakes: Vec<Handshake>,
     pub(super) events: Events,
     pub(super) masks: Arc<[Mask]>,
-    pub(super) acknowledgement: Reply,
+    pub(super) acknowledgement: Acknowledgement,
+    pub(super) failure: Option<Failure>,
     pub(super) refusal_status: Option<StatusCode>,
     pub(super) warnings: Vec<Warning>,
 }
@@ -61,9 +63,9 @@ impl Verifier {
         &self.warnings
     }
 
-    /// The answer to an accepted event.
-    pub fn acknowledgement(&self) -> &Reply {
-        &self.acknowledgement
+    /// What the provider reads instead of a problem in JSON, for a problem of that title.
+    pub fn failure(&self, title: &str) -> Option<Reply> {
+        self.failure.as_ref().map(|failure| failure.reply(title))
     }
 
     /// Where credentials are in every delivery, an accepted one or not.
@@ -85,8 +87,8 @@ impl Verifier {
     /// The same with the documents that it asked for by [`Admission::NeedsKey`].
     pub fn admit_with(&self, delivery: Delivery, now: Timestamp, fetched: &Fetched) -> Admission {
         match self.judge(&delivery, now, fetched) {
-            Ok(Judged::Event(event, scheme)) => {
-                Admission::Event(Verified::new(delivery, event, self.masks.clone(), scheme))
+            Ok(Judged::Event(event, by)) => {
+                Admission::Event(Verified::new(delivery, event, self.masks.clone(), by))
             }
             Ok(Judged::Handshake(admission)) => *admission,
             Err(Stop::Refused(refusal)) => Admission::Refused(refusal),
@@ -121,7 +123,8 @@ impl Verifier {
         for rule in &scheme.strict {
             self.judge_strictly(*rule, delivery, &event)?;
         }
-        Ok(Judged::Event(event, scheme.name.clone()))
+        let acknowledgement = self.acknowledgement.reply(&Context::of(&view));
+        Ok(Judged::Event(event, Accepted { scheme: scheme.name.clone(), acknowledgement }))
     }
 
     fn handshake(&self, view: &View<'_>, signed: bool) -> Option<Admission> {
@@ -164,7 +167,7 @@ impl Verifier {
 }
 
 enum Judged {
-    Event(Event, Arc<str>),
+    Event(Event, Accepted),
     Handshake(Box<Admission>),
 }
 
