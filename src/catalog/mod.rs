@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 pub use handshake::{Condition, Handshake, Like, Respond, Visit};
 pub use row::{Acknowledgement, Evidence, Failure, Replay, Row, Sender, Setting, SettingName, Signs};
 pub use scheme::{
-    Claim, Grammar, KeyRule, KeysFrom, Scheme, Signature, Strict, TimestampRule, Tolerance, VerifyBy,
+    Claim, Decrypt, Framing, Grammar, KeyRule, KeysFrom, Scheme, Signature, Strict, TimestampRule, Tolerance,
+    VerifyBy,
 };
 pub(crate) use text::duration;
 

@@ -44,6 +44,9 @@ pub struct Scheme {
     /// How the key is made of the secret.
     #[serde(default)]
     pub key: KeyRule,
+    /// How what is inside is decrypted, once the signature over the encrypted text is right.
+    #[serde(default)]
+    pub decrypt: Option<Decrypt>,
     /// Where the provider publishes its keys; used while the receiver has no secret, which is then the key.
     #[serde(default)]
     pub keys: Option<KeysFrom>,
@@ -179,6 +182,32 @@ pub struct KeyRule {
     pub hash: String,
     /// What is added at the end.
     pub suffix: String,
+}
+
+/// An encrypted text, AES-256 in CBC mode; names and ids are read from what it decrypts to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decrypt {
+    /// Its source, base64; a request without it is taken as it is.
+    pub from: String,
+    /// How it is put together.
+    pub framing: Framing,
+    /// `tencent`: the 43 characters of the AES key; `lark` makes its key of the secret.
+    #[serde(default)]
+    pub key: String,
+    /// `tencent`: the id that stands at the end; empty for any.
+    #[serde(default)]
+    pub receiver: String,
+}
+
+/// How an encrypted text is put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Framing {
+    /// Feishu, Lark: the key is the secret's SHA-256, the first block the initialisation vector.
+    Lark,
+    /// WeCom, WeChat, DingTalk: 16 random bytes, the length, the text, the receiver's id; padded to 32.
+    Tencent,
 }
 
 /// Where public keys are published: a JSON Web Key set, a certificate, or a key in PEM.

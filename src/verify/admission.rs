@@ -67,7 +67,7 @@ impl Refusal {
     }
 
     /// Says that the scheme isn't meant; any other refusal says more.
-    pub(super) fn not_applicable(self) -> Self {
+    pub(super) const fn not_applicable(self) -> Self {
         Self { is_applicable: false, ..self }
     }
 

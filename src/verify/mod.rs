@@ -5,10 +5,12 @@
 
 mod acknowledgement;
 mod admission;
+mod aes;
 mod chain;
 mod compare;
 mod compile;
 mod condition;
+mod decrypt;
 mod draft;
 mod encoding;
 mod error;

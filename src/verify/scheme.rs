@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::admission::Refusal;
 use super::condition::Condition;
+use super::decrypt::Decrypt;
 use super::error::CompileError;
 use super::json::Pointer;
 use super::jwt::Jwt;
@@ -32,6 +33,7 @@ pub(super) struct Scheme {
     pub(super) require: Vec<Condition>,
     /// The values that are verified one by one, each as if it were the body.
     pub(super) each: Option<Pointer>,
+    decrypt: Option<Decrypt>,
     pub(super) check: Check,
 }
 
@@ -62,11 +64,21 @@ impl Scheme {
             VerifyBy::Named => named::compile(scheme, scope, secrets, tolerance)?.map(Check::Named),
             VerifyBy::None => Ok(Check::Nothing),
         };
+        let check = match check {
+            Ok(check) => check,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let decrypt =
+            scheme.decrypt.as_ref().map(|rule| Decrypt::compile(rule, scope, secrets)).transpose()?;
+        let decrypt = match decrypt.transpose() {
+            Ok(decrypt) => decrypt,
+            Err(problem) => return Ok(Err(problem)),
+        };
         let require = Condition::compile_all(&scheme.require, scope)?;
         let name = Arc::from(scheme.name.as_str());
         let each = scope.expand(&scheme.each)?;
         let each = (!each.is_empty()).then(|| Pointer::parse(&each)).transpose()?;
-        Ok(check.map(|check| Self { name, strict: scheme.strict.clone(), require, each, check }))
+        Ok(Ok(Self { name, strict: scheme.strict.clone(), require, each, decrypt, check }))
     }
 
     /// Whether the request is authentic by this scheme.
@@ -87,7 +99,13 @@ impl Scheme {
                 view.each(pointer, |part| self.verify_whole(part, now).map(drop))?;
                 Ok(None)
             }
-            None => self.verify_whole(view, now),
+            None => {
+                let inside = self.verify_whole(view, now)?;
+                match &self.decrypt {
+                    Some(decrypt) if inside.is_none() => Ok(decrypt.open(view)?),
+                    _ => Ok(inside),
+                }
+            }
         }
     }
 
