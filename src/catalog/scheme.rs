@@ -150,6 +150,8 @@ pub struct Signature {
     pub assign: String,
     /// `pairs`: the keys whose values are candidates; none given: all.
     pub keys: Vec<String>,
+    /// `pairs`: whether values stand in double quotes.
+    pub quoted: bool,
     /// `list`: what a candidate starts with; other items are passed over.
     pub item_prefix: String,
 }

@@ -60,7 +60,7 @@ struct Vector {
     reply_headers: BTreeMap<String, String>,
     #[serde(default)]
     reply_body: Option<String>,
-    /// Several signatures are there: changing one leaves the other.
+    /// Several signatures are there, or their header holds more than them: changing that leaves the signature.
     #[serde(default)]
     several: bool,
 }

@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519) in compact form, their claims bound to the request.
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::signature::ParsedPublicKey;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -9,6 +9,7 @@ use super::admission::Refusal;
 use super::compare;
 use super::encoding::Encoding;
 use super::error::CompileError;
+use super::jose::{Algorithm, Parts, object};
 use super::key::{Derivation, Problem};
 use super::key_place::KeyPlace;
 use super::secret::Secret;
@@ -267,31 +268,6 @@ impl std::fmt::Debug for Key {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Algorithm {
-    Mac(&'static str, hmac::Algorithm),
-    Public(&'static str, &'static dyn VerificationAlgorithm),
-}
-
-impl Algorithm {
-    fn named(name: &str) -> Result<Self, CompileError> {
-        Ok(match name {
-            "HS256" => Self::Mac("HS256", hmac::HMAC_SHA256),
-            "HS384" => Self::Mac("HS384", hmac::HMAC_SHA384),
-            "HS512" => Self::Mac("HS512", hmac::HMAC_SHA512),
-            "RS256" => Self::Public("RS256", &signature::RSA_PKCS1_2048_8192_SHA256),
-            "RS384" => Self::Public("RS384", &signature::RSA_PKCS1_2048_8192_SHA384),
-            "RS512" => Self::Public("RS512", &signature::RSA_PKCS1_2048_8192_SHA512),
-            "ES256" => Self::Public("ES256", &signature::ECDSA_P256_SHA256_FIXED),
-            "EdDSA" => Self::Public("EdDSA", &signature::ED25519),
-            _ => {
-                let known = "HS256, HS384, HS512, RS256, RS384, RS512, ES256, EdDSA";
-                return Err(CompileError::unknown("JWT algorithm", name, known));
-            }
-        })
-    }
-}
-
 /// The secret as a key of each algorithm that it fits. A public key never serves as an HMAC key: everybody
 /// has it, so everybody could sign.
 fn keys_of(
@@ -324,40 +300,6 @@ fn keys_of(
     let is_key_file = (secret.bytes().starts_with(b"-----BEGIN ") || secret.bytes().starts_with(b"{"))
         && usable.iter().all(Key::is_mac);
     if usable.is_empty() || is_key_file { Err(problem) } else { Ok(usable) }
-}
-
-/// A token taken apart; its claims are not parsed before the signature is known to be right.
-struct Parts<'t> {
-    algorithm: String,
-    key_id: Option<String>,
-    claims: &'t [u8],
-    signed: &'t [u8],
-    signature: Vec<u8>,
-}
-
-impl<'t> Parts<'t> {
-    fn split(compact: &'t [u8]) -> Option<Self> {
-        let last = memchr::memrchr(b'.', compact)?;
-        let signed = &compact[..last];
-        let first = memchr::memchr(b'.', signed)?;
-        let header = object(&signed[..first])?;
-        // An extension that must be understood, and none is (RFC 7515, 4.1.11).
-        if header.contains_key("crit") {
-            return None;
-        }
-        let algorithm = header.get("alg")?.as_str()?.to_owned();
-        let signature = Encoding::Base64UrlUnpadded.decode(&compact[last + 1..])?;
-        let key_id = header.get("kid").and_then(Value::as_str).map(str::to_owned);
-        Some(Self { algorithm, key_id, claims: &signed[first + 1..], signed, signature })
-    }
-}
-
-fn object(encoded: &[u8]) -> Option<Map<String, Value>> {
-    let json = Encoding::Base64UrlUnpadded.decode(encoded)?;
-    match serde_json::from_slice(&json).ok()? {
-        Value::Object(object) => Some(object),
-        _ => None,
-    }
 }
 
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Refusal> {

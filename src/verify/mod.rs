@@ -22,6 +22,7 @@ mod grammar;
 mod handshake;
 mod hints;
 mod host;
+mod jose;
 mod json;
 mod jwk;
 mod jwt;

@@ -1,6 +1,7 @@
 //! Schemes that a row's data can't say: one file each, found by the name that rows call it by.
 
 mod aws_sns;
+mod detached_jws;
 mod lark_challenge;
 mod microsoft_graph;
 mod paddle_classic;
@@ -42,7 +43,7 @@ pub(super) struct Parts<'p> {
     pub(super) tolerance: Option<Duration>,
 }
 
-const KNOWN: &str = "aws-sns, lark-challenge, microsoft-graph, paddle-classic";
+const KNOWN: &str = "aws-sns, detached-jws, lark-challenge, microsoft-graph, paddle-classic";
 
 type Compiled = Result<Result<Box<dyn Named>, Problem>, CompileError>;
 
@@ -56,6 +57,7 @@ pub(super) fn compile(
     let parts = Parts { scheme, scope, secrets, tolerance };
     match scheme.scheme.as_str() {
         "aws-sns" => aws_sns::compile(&parts),
+        "detached-jws" => detached_jws::compile(&parts),
         "lark-challenge" => lark_challenge::compile(&parts),
         "microsoft-graph" => microsoft_graph::compile(&parts),
         "paddle-classic" => paddle_classic::compile(&parts),
