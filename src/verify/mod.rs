@@ -1,7 +1,8 @@
 //! Verification: a catalogue row and a receiver's settings compile, once, into what judges every delivery.
 //!
 //! The order of one delivery is [`Verifier::admit`]: unsigned handshakes, schemes over the raw bytes, signed
-//! handshakes, then the names of its events. `Verified` is the proof; nothing outside this module makes one.
+//! handshakes, then the names of its events. It does no I/O: a key that must be fetched is asked for by
+//! [`Admission::NeedsKey`]. What data can't say is a file under `named`. `Verified` is the proof; nothing outside this module makes one.
 
 mod acknowledgement;
 mod admission;
@@ -39,6 +40,7 @@ mod secret;
 mod settings;
 mod sign;
 mod signed;
+mod signing_keys;
 mod sink;
 mod source;
 mod template;

@@ -16,6 +16,7 @@ use super::named::{self, Named};
 use super::secret::Secret;
 use super::settings::Scope;
 use super::signed::{self, Signed};
+use super::signing_keys::Keys;
 use super::source::{Gap, Source};
 use super::template::{Context, Template};
 use super::token::Token;
@@ -133,7 +134,7 @@ impl Scheme {
     /// Whether nothing can be verified without a secret of the receiver's.
     pub(super) fn needs_secret(&self) -> bool {
         match &self.check {
-            Check::Signed(signed) => !matches!(signed.keys, signed::Keys::Published(..)),
+            Check::Signed(signed) => !matches!(signed.keys, Keys::Published(..)),
             Check::Jwt(jwt) => !jwt.is_published(),
             Check::Token(_) => true,
             Check::Named(named) => named.needs_secret(),
