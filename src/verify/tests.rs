@@ -99,7 +99,7 @@ fn methods_are_those_of_events_and_handshakes() {
     let get =
         |uri: &str| Delivery { method: Method::GET, uri: uri.parse().unwrap(), ..post(HeaderMap::new(), "") };
     match verifier.admit(get("/?challenge=a%26b"), Timestamp::UNIX_EPOCH) {
-        Admission::Answered { reply, handshake, captured: None } => {
+        Admission::Answered { reply, handshake, captured: None, visit: None } => {
             assert_eq!((&reply.body[..], handshake.as_str()), (&b"a&b"[..], "hello"));
         }
         other => panic!("{other:?}"),
@@ -295,4 +295,18 @@ fn schemes_that_would_verify_nothing_do_not_compile() {
     );
     assert!(compile("verify = 'token'").contains("from says nowhere"));
     assert!(compile("verify = 'jwt'\nfrom = 'header:X'").contains("algorithms"));
+}
+
+#[test]
+fn a_required_setting_cannot_be_empty() {
+    // Else what is compared with it would be dropped: anybody's topic would do.
+    let row = catalog::find("aws-sns").unwrap();
+    let with = |topic: &str| {
+        let settings = [("topic_arn".to_owned(), topic.into())].into();
+        Verifier::compile(row, &ReceiverSettings { settings, ..ReceiverSettings::default() })
+    };
+    assert!(with("arn:aws:sns:us-west-2:123456789012:MyTopic").is_ok());
+    assert!(
+        matches!(with("").unwrap_err(), CompileError::SettingMissing { name, .. } if name == "topic_arn")
+    );
 }

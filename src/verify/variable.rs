@@ -23,6 +23,8 @@ pub(super) enum Variable {
     Url,
     /// `url_without_query`.
     UrlWithoutQuery,
+    /// `host`: of the public URL, without the port.
+    Host,
     /// `path_and_query`.
     PathAndQuery,
     /// `form_sorted`: the form's names and values in order, each pair once.
@@ -57,6 +59,7 @@ impl Variable {
             "method" => Self::Method,
             "url" => Self::Url,
             "url_without_query" => Self::UrlWithoutQuery,
+            "host" => Self::Host,
             "path_and_query" => Self::PathAndQuery,
             "form_sorted" => Self::FormSorted,
             "query_sorted" => Self::QuerySorted,
@@ -66,7 +69,7 @@ impl Variable {
 
     /// Whether it needs the public URL.
     pub(super) fn is_url(&self) -> bool {
-        matches!(self, Self::Url | Self::UrlWithoutQuery)
+        matches!(self, Self::Url | Self::UrlWithoutQuery | Self::Host)
     }
 
     /// Gives its bytes to the sink.
@@ -81,6 +84,10 @@ impl Variable {
             Self::UrlWithoutQuery => {
                 let url = view.url().ok_or(Gap::Absent)?;
                 sink.put(url.split('?').next().unwrap_or_default().as_bytes());
+            }
+            Self::Host => {
+                let url: http::Uri = view.url().ok_or(Gap::Absent)?.parse().map_err(|_| Gap::Absent)?;
+                sink.put(url.host().ok_or(Gap::Absent)?.as_bytes());
             }
             Self::PathAndQuery => sink.put(view.path_and_query().as_bytes()),
             Self::FormSorted => sink.put(form::sorted(view)?.as_bytes()),

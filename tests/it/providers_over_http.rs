@@ -73,7 +73,7 @@ impl Vector {
             settings: settings.collect(),
             public_url: Some(PublicUrl::base(PUBLIC_URL).unwrap()),
             schemes: self.schemes.clone(),
-            tolerance: None,
+            ..ReceiverSettings::default()
         }
     }
 
@@ -174,11 +174,11 @@ fn case(name: &str) -> Option<Case> {
         let other = Vector { secret: another(&vector.secret), ..vector.clone() };
         sign(&Verifier::compile(row, &other.settings()).ok()?, &target)?
     };
-    let reply = verifier.acknowledgement();
+    let reply = &row.acknowledgement;
     let accepted = Expected {
-        status: reply.status.as_u16(),
-        content_type: reply.content_type.as_ref().map(|value| value.to_str().unwrap().to_owned()),
-        body: reply.body.clone(),
+        status: reply.status,
+        content_type: Some(reply.content_type.clone()).filter(|kind| !kind.is_empty()),
+        body: reply.body.clone().into(),
     };
     Some(Case { row, vector, authentic, forged, accepted })
 }
