@@ -22,8 +22,10 @@ impl Keys {
             };
             drop(permit);
             tracing::warn!(host, attempt, error = %error, "a subscription can't be confirmed");
-            sleep(pause).await;
-            pause *= 2;
+            if attempt < VISITS_MAX {
+                sleep(pause).await;
+                pause *= 2;
+            }
         }
         tracing::error!(
             host,

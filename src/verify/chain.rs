@@ -66,6 +66,7 @@ mod tests {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
     use super::*;
+    use crate::verify::encoding::Encoding;
 
     /// A root, an intermediate, and a certificate of that name, as PEM of the last two.
     fn chain(name: &str) -> (TrustAnchor<'static>, String) {
@@ -86,6 +87,21 @@ mod tests {
         let names = [ServerName::try_from("messages.example.com").unwrap()];
         let verified = verified(pem.as_bytes(), &names, roots, now.parse().unwrap());
         verified.map(drop).map_err(|refusal| refusal.reason.as_str())
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(der: Vec<u8>, keep in 0..900_usize) {
+            let pem = |der: &[u8]| {
+                format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", Encoding::Base64.encode(der))
+            };
+            let (root, good) = chain("messages.example.com");
+            let mut cut = CertificateDer::pem_slice_iter(good.as_bytes()).next().unwrap().unwrap().to_vec();
+            cut.truncate(keep);
+            for text in [pem(&der), pem(&cut)] {
+                proptest::prop_assert!(judge(&text, std::slice::from_ref(&root), "2026-11-24T00:00:00Z").is_err());
+            }
+        }
     }
 
     #[test]

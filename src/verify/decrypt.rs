@@ -99,3 +99,18 @@ fn open_tencent(key: &Key, bytes: &[u8], receiver: &[u8]) -> Option<Vec<u8>> {
     let (text, id) = rest.split_at_checked(length)?;
     (receiver.is_empty() || compare::same(id, receiver)).then(|| text.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes: Vec<u8>, key: [u8; 32], text: String) {
+            let key = Zeroizing::new(key);
+            let _ = (open_lark(&key, &bytes), open_tencent(&key, &bytes, b""), tencent_key(&text));
+        }
+    }
+}

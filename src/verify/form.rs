@@ -28,6 +28,11 @@ pub(super) fn fields<'a>(view: &View<'a>) -> Result<Vec<Field<'a>>, Gap> {
     url_encoded(&view.delivery.body)
 }
 
+/// All parameters of the query.
+pub(super) fn query_fields<'a>(view: &View<'a>) -> Result<Vec<Field<'a>>, Gap> {
+    url_encoded(view.delivery.query().as_bytes())
+}
+
 /// The values of one query parameter.
 pub(super) fn query_values<'a>(view: &View<'a>, name: &str) -> Result<Vec<Cow<'a, str>>, Gap> {
     let fields = url_encoded(view.delivery.query().as_bytes())?;

@@ -182,7 +182,11 @@ impl Jwt {
         for (claim, seconds) in [("iat", 0), ("nbf", 0), ("exp", 60)] {
             claims.insert(claim.to_owned(), Value::from(now.as_second() + seconds));
         }
-        for claim in self.claims.iter().filter(|claim| has_body || !claim.with_body) {
+        let wanted = self.claims.iter().filter(|claim| has_body || !claim.with_body);
+        for claim in wanted {
+            if claim.equals.is_none() && claims.contains_key(&claim.name) {
+                continue;
+            }
             let value = match &claim.equals {
                 Some(equals) => String::from_utf8_lossy(&equals.bytes(context).ok()?).into_owned(),
                 None => "1".to_owned(),

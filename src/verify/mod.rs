@@ -7,6 +7,7 @@
 mod acknowledgement;
 mod admission;
 mod aes;
+mod canonical;
 mod chain;
 mod compare;
 mod compile;

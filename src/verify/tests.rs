@@ -129,6 +129,18 @@ fn verification_is_off_only_when_the_receiver_says_so() {
     assert!(matches!(verifier.admit(post(HeaderMap::new(), ""), Timestamp::UNIX_EPOCH), Admission::Event(_)));
 }
 
+/// Their deliveries only point to what a worker must fetch.
+#[test]
+fn pointers_are_taken_unverified_only_in_as_many_words() {
+    for row in ["mollie", "klarna", "shipstation"] {
+        let mut settings = ReceiverSettings::default();
+        assert!(matches!(compile(row, &settings), Err(CompileError::SecretMissing { .. })), "{row}");
+        settings.set("schemes", "none".into()).unwrap();
+        let warning = Warning::NotVerified { scheme: "none".to_owned() };
+        assert!(compile(row, &settings).unwrap().warnings().contains(&warning), "{row}");
+    }
+}
+
 #[test]
 fn warnings_tell_what_is_weak() {
     let verifier = compile("github", &settings("hunter2\n")).unwrap();

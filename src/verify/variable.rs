@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use super::canonical;
 use super::error::CompileError;
 use super::form;
 use super::sink::Sink;
@@ -25,6 +26,8 @@ pub(super) enum Variable {
     UrlWithoutQuery,
     /// `host`: of the public URL, without the port.
     Host,
+    /// `canonical_request`: Atlassian's form of method, path and query.
+    CanonicalRequest,
     /// `path_and_query`.
     PathAndQuery,
     /// `form_sorted`: the form's names and values in order, each pair once.
@@ -59,6 +62,7 @@ impl Variable {
             "method" => Self::Method,
             "url" => Self::Url,
             "url_without_query" => Self::UrlWithoutQuery,
+            "canonical_request" => Self::CanonicalRequest,
             "host" => Self::Host,
             "path_and_query" => Self::PathAndQuery,
             "form_sorted" => Self::FormSorted,
@@ -85,6 +89,7 @@ impl Variable {
                 let url = view.url().ok_or(Gap::Absent)?;
                 sink.put(url.split('?').next().unwrap_or_default().as_bytes());
             }
+            Self::CanonicalRequest => sink.put(canonical::request(view)?.as_bytes()),
             Self::Host => {
                 let url: http::Uri = view.url().ok_or(Gap::Absent)?.parse().map_err(|_| Gap::Absent)?;
                 sink.put(url.host().ok_or(Gap::Absent)?.as_bytes());

@@ -5,6 +5,8 @@ mod detached_jws;
 mod lark_challenge;
 mod microsoft_graph;
 mod paddle_classic;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::time::Duration;
