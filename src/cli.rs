@@ -63,16 +63,20 @@ Examples:
   sluiced send github push --to http://127.0.0.1:8080 --secret env:GITHUB_SECRET --count 1000")]
     Send(SendFlags),
     /// Say why the daemon would accept or refuse a captured request
-    #[command(before_help = "\
+    #[command(
+        before_help = "\
 Examples:
   sluiced verify github --secret env:GITHUB_SECRET < captured.http
   sluiced verify stripe --secret text:whsec_… --request captured.http --at 2026-11-24T02:30:53Z
-  sluiced verify twilio --secret env:AUTH_TOKEN --url https://hooks.example.com --request captured.http --json
-  sluiced verify billing/eu --config /etc/sluiced.toml --request captured.http
+  sluiced verify twilio --secret env:AUTH_TOKEN --url https://hooks.example.com < captured.http
+  sluiced verify billing/eu --config /etc/sluiced.toml --request captured.http --json
 
-A captured request is what HTTP/1.1 sends: POST /path HTTP/1.1, headers, an empty line, the body. Lines of
-its head may end in LF or CRLF; the bytes of its body are judged as they are, but for a line end at their end
-that Content-Length doesn't count, and chunks are put together.")]
+A captured request is what HTTP/1.1 sends: POST /path HTTP/1.1, headers, an empty line, the body.
+Lines of its head may end in LF or CRLF. The body's bytes are judged as they are, but for chunks,
+which are put together, and a line end after the body that Content-Length doesn't count.",
+        after_help = "\
+Exit codes: 0 authentic or a handshake to answer, 1 refused, 2 usage, 78 configuration."
+    )]
     Verify(VerifyFlags),
     /// List the catalogue, or show one provider
     #[command(before_help = "\
@@ -137,7 +141,7 @@ pub struct ServeFlags {
     pub public_url: Option<String>,
     /// A receiver and its secret (env:NAME, file:PATH or text:VALUE); repeat it for one receiver to
     /// give it several valid secrets; NAME alone where none is needed. In the environment:
-    /// SLUICED_RECEIVER_<NAME>[__<ID>]
+    /// SLUICED_RECEIVER_NAME or SLUICED_RECEIVER_NAME__ID
     #[arg(long, value_name = "NAME[/ID][=SOURCE]")]
     pub receiver: Vec<String>,
     /// What a receiver's scheme needs besides, e.g. generic-hmac.header=text:X-Signature

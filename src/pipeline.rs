@@ -1,7 +1,7 @@
 //! The life of a webhook, top to bottom.
 //!
 //! [`receive`] takes a request as far as its whole body; whoever hangs up until then has sent nothing.
-//! [`process`] is a tracked task of its own from verification to the answer: a sender that hangs up
+//! `process` is a tracked task of its own from verification to the answer: a sender that hangs up
 //! changes nothing there. Everything that they call is a leaf.
 
 use std::net::IpAddr;

@@ -1,14 +1,15 @@
 //! The configuration, resolved: flags over environment over file over defaults, each value with
 //! where it came from.
 //!
-//! * [`file`]: the TOML file.
+//! * [`mod@file`]: the TOML file.
 //! * [`source`]: where secrets come from.
 //! * [`providers`]: rows of one's own beside the catalogue's.
 //! * [`receivers`]: which receivers there are, from all three places.
 //! * [`handlers`]: what happens to their webhooks.
-//! * [`resolve`]: puts them together.
+//! * [`mod@resolve`]: puts them together.
 //! * [`known`]: one receiver only, for commands that judge without serving.
 
+mod draft;
 pub mod file;
 pub mod handlers;
 pub mod known;

@@ -11,6 +11,7 @@ use toml::Spanned;
 use zeroize::Zeroizing;
 
 use super::ConfigError;
+use super::draft::{Draft, Place, SecretFrom};
 use super::file::{self, Setting, Text};
 use super::providers::unknown_provider;
 use super::source::Source;
@@ -53,7 +54,7 @@ impl ReceiverConfig {
 }
 
 /// `name` or `name/id`.
-fn label(name: &str, id: &str) -> String {
+pub(super) fn label(name: &str, id: &str) -> String {
     if id.is_empty() { name.to_owned() } else { format!("{name}/{id}") }
 }
 
@@ -107,37 +108,6 @@ pub(super) fn find(
         draft.secrets.clear();
     }
     draft.read(&mut Vec::new()).map(Some)
-}
-
-/// Where a draft's secrets come from, with the precedence of the place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    File,
-    Environment,
-    Flag,
-}
-
-/// A receiver whose secrets have not been read.
-#[derive(Debug)]
-struct Draft {
-    name: String,
-    id: String,
-    place: Place,
-    secrets: Vec<SecretFrom>,
-    settings: BTreeMap<String, Setting>,
-    path: Option<String>,
-    body_bytes_max: Option<u64>,
-    tolerance: Option<std::time::Duration>,
-    raw_body: bool,
-    mask: bool,
-    origin: String,
-}
-
-#[derive(Debug)]
-enum SecretFrom {
-    Source(Source),
-    /// A variable that holds secrets literally, one a line.
-    Lines(String),
 }
 
 struct Drafts<'a> {
@@ -329,69 +299,6 @@ impl<'a> Drafts<'a> {
     }
 }
 
-impl Draft {
-    fn read(&self, warnings: &mut Vec<String>) -> Result<ReceiverConfig, ConfigError> {
-        let label = label(&self.name, &self.id);
-        let wrong =
-            |what: &str, e: String| ConfigError(format!("{}: {what} of receiver {label}: {e}", self.origin));
-        let mut secrets = Vec::new();
-        for from in &self.secrets {
-            secrets.extend(from.read(&label, warnings).map_err(|e| wrong("the secret", e))?);
-        }
-        let mut settings = BTreeMap::new();
-        for (key, setting) in &self.settings {
-            let value = match setting {
-                Setting::Plain(text) => Zeroizing::new(text.clone().into_bytes()),
-                Setting::From(Source::Text(text)) => Zeroizing::new(text.as_bytes().to_vec()),
-                Setting::From(source) => source.read().map_err(|e| wrong(key, e))?,
-            };
-            settings.insert(key.clone(), value);
-        }
-        let path = self.path.as_deref().map(|path| checked_path(path, &self.origin)).transpose()?;
-        Ok(ReceiverConfig {
-            name: self.name.clone(),
-            id: self.id.clone(),
-            secrets,
-            settings,
-            path,
-            body_bytes_max: self.body_bytes_max,
-            tolerance: self.tolerance,
-            raw_body: self.raw_body,
-            mask: self.mask,
-            origin: self.origin.clone(),
-        })
-    }
-}
-
-impl SecretFrom {
-    fn read(&self, label: &str, warnings: &mut Vec<String>) -> Result<Vec<Zeroizing<Vec<u8>>>, String> {
-        match self {
-            Self::Source(source) => {
-                if matches!(source, Source::Text(_)) {
-                    warnings.push(format!(
-                        "the secret of receiver {label} stands in plain text in the configuration or the process list; use env: or file:"
-                    ));
-                }
-                Ok(vec![source.read()?])
-            }
-            Self::Lines(variable) => {
-                let value = Source::Env(variable.clone()).read()?;
-                let lines: Vec<_> = value
-                    .split(|b| *b == b'\n')
-                    .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-                    .filter(|line| !line.is_empty())
-                    .map(|line| Zeroizing::new(line.to_vec()))
-                    .collect();
-                if lines.is_empty() {
-                    Err(format!("the variable {variable} holds no secret"))
-                } else {
-                    Ok(lines)
-                }
-            }
-        }
-    }
-}
-
 /// An id must be a path segment that any sender can write.
 fn checked_id(id: &str, origin: &str) -> Result<(), ConfigError> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
@@ -399,14 +306,6 @@ fn checked_id(id: &str, origin: &str) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(ConfigError(format!("{origin}: `{id}` can't be an id; use letters, digits, `-`, `_`, `.` and `~`")))
-}
-
-fn checked_path(path: &str, origin: &str) -> Result<String, ConfigError> {
-    let plain = path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'%' | b'?' | b'#'));
-    if plain && path.starts_with('/') && path.len() > 1 {
-        return Ok(path.to_owned());
-    }
-    Err(ConfigError(format!("{origin}: `{path}` can't be a receiver's path; write /hooks/github")))
 }
 
 /// The data directory's default is relative to where the daemon was started; this is for messages.

@@ -4,21 +4,22 @@ use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::{convert::Infallible, io};
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, server::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::activity::{self, Activity, Patience};
+use super::activity::{Activity, Patience};
 use super::client::Client;
 use super::raw_head::RawHead;
 use super::reply::{HttpReply, LeavesUnread, Problem};
+use super::socket::Socket;
 use crate::app::App;
 use crate::bounds::{
     H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, LINGER,
@@ -26,9 +27,6 @@ use crate::bounds::{
 };
 use crate::pipeline;
 use crate::reason::Reason;
-
-/// What an HTTP/2 client that knows beforehand says first (RFC 9113, section 3.4).
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection to its end.
 pub async fn serve(stream: TcpStream, address: IpAddr, app: Arc<App>) {
@@ -38,8 +36,7 @@ pub async fn serve(stream: TcpStream, address: IpAddr, app: Arc<App>) {
         Activity::new(Patience { header: app.limits.header_timeout, idle: app.limits.idle_timeout });
     let stream = Arc::new(stream);
     let client = Client::new(address, &stream);
-    let mut socket =
-        Socket { stream, read_ahead: Vec::new(), activity: activity.clone(), raw_head: RawHead::new() };
+    let mut socket = Socket::new(stream, activity.clone());
     match socket.speaks_h2(&app).await {
         Ok(Some(true)) => http2(socket, client, app, activity).await,
         Ok(Some(false)) => http1(socket, client, app, activity).await,
@@ -68,7 +65,7 @@ async fn http1(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Acti
         .max_header_size(app.limits.headers_bytes_max as usize)
         .max_buf_size(app.limits.headers_bytes_max as usize);
     let address = client.address;
-    let service = service(client, app.clone(), activity.clone(), socket.raw_head.clone());
+    let service = service(client, app.clone(), activity.clone(), socket.raw_head());
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let end = watch(&app, &activity, |cx| connection.poll_without_shutdown(cx)).await;
     let mut socket = connection.into_parts().io.into_inner();
@@ -109,7 +106,7 @@ async fn http2(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Acti
         .keep_alive_interval(Some(H2_PING_INTERVAL))
         .keep_alive_timeout(H2_PING_INTERVAL);
     let address = client.address;
-    let service = service(client, app.clone(), activity.clone(), socket.raw_head.clone());
+    let service = service(client, app.clone(), activity.clone(), socket.raw_head());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut end = watch(&app, &activity, |cx| connection.as_mut().poll(cx)).await;
     if matches!(end, End::Late) {
@@ -245,137 +242,4 @@ async fn linger(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
         }
     };
     let _ = timeout(LINGER, throw_away).await;
-}
-
-/// The socket, with what was read of it ahead, and an eye on whether anything comes.
-struct Socket {
-    stream: Arc<TcpStream>,
-    read_ahead: Vec<u8>,
-    activity: Arc<Activity>,
-    raw_head: Arc<RawHead>,
-}
-
-impl Socket {
-    /// Reads as far as it takes to tell HTTP/2 from HTTP/1; `None` when the time ran out.
-    async fn speaks_h2(&mut self, app: &App) -> io::Result<Option<bool>> {
-        let mut phase = app.phase.subscribe();
-        let mut start = [0; H2_PREFACE.len()];
-        let mut filled = 0;
-        loop {
-            let stopping = phase.borrow_and_update().idle_connections_end();
-            let deadline = self.activity.deadline(stopping).unwrap_or_else(Instant::now);
-            let read = tokio::select! {
-                read = timeout_at(deadline, read_some(&self.stream, &mut start[filled..])) => read,
-                Ok(()) = phase.changed() => continue,
-            };
-            let n = match read {
-                Err(_) => {
-                    self.read_ahead = start[..filled].to_vec();
-                    return Ok(None);
-                }
-                Ok(Ok(0)) => {
-                    // Half a preface and no more: HTTP/1 will say what is wrong with it.
-                    self.read_ahead = start[..filled].to_vec();
-                    return if filled == 0 {
-                        Err(io::ErrorKind::UnexpectedEof.into())
-                    } else {
-                        Ok(Some(false))
-                    };
-                }
-                Ok(Ok(n)) => n,
-                Ok(Err(error)) => return Err(error),
-            };
-            filled += n;
-            self.note(&start[filled - n..filled]);
-            if !H2_PREFACE.starts_with(&start[..filled]) || filled == H2_PREFACE.len() {
-                self.read_ahead = start[..filled].to_vec();
-                return Ok(Some(filled == H2_PREFACE.len() && start == H2_PREFACE));
-            }
-        }
-    }
-}
-
-impl Socket {
-    /// Keeps an eye on bytes that came in.
-    fn note(&self, bytes: &[u8]) {
-        match self.activity.bytes_came() {
-            activity::Bytes::FirstHeaders => self.raw_head.push(bytes, true),
-            activity::Bytes::MoreHeaders => self.raw_head.push(bytes, false),
-            activity::Bytes::Other => {}
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.read_ahead.is_empty() {
-            let n = self.read_ahead.len().min(buf.remaining());
-            buf.put_slice(&self.read_ahead[..n]);
-            self.read_ahead.drain(..n);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
-                Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-        if buf.filled().len() > before {
-            self.note(&buf.filled()[before..]);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write_vectored(bufs) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// Nothing is buffered here.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(
-            rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write).map_err(io::Error::from),
-        )
-    }
-}
-
-/// Reads what is there, or waits until something is.
-async fn read_some(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read(into) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return done,
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`listener`]: binds, accepts, and closes when stopping.
 //! * [`connection`]: one connection from its first byte to its last, HTTP/1.1 or HTTP/2.
+//! * [`socket`]: what comes in, and whether it is HTTP/2.
 //! * [`client`]: who is at the other end, and still there.
 //! * [`activity`]: what a connection is doing, and until when it may.
 //! * [`body`]: reads a body within its bounds.
@@ -17,3 +18,4 @@ pub mod connection;
 pub mod listener;
 pub mod raw_head;
 pub mod reply;
+pub mod socket;

@@ -2,7 +2,7 @@
 //! never makes a webhook wait. JSON when stdout is not a terminal, readable text when it is.
 //!
 //! * [`sink`]: the bounded way to stdout.
-//! * [`line`]: how a line is put together, and how what a sender chose is made safe in it.
+//! * [`mod@line`]: how a line is put together, and how what a sender chose is made safe in it.
 //! * [`layer`]: life-cycle lines, from `tracing` events of ours and of the libraries.
 //! * [`delivery`]: the line of one delivery.
 //! * [`quiet`]: refusals that anybody can cause, thinned out.

@@ -34,6 +34,7 @@ mod cli;
 mod configuration;
 mod cut_off;
 mod dead;
+mod dedupe;
 mod disk_full;
 mod forgeries;
 mod formats;

@@ -4,7 +4,7 @@
 //! * [`data`]: how a body appears in a message, and how its exact bytes are had back.
 //! * [`json`]: the message as JSON, written and read; its schema is `schema/`.
 //! * [`notifications`]: typed data of the ASP.NET custom sender.
-//! * [`format`]: the forms in which it can go into a queue: context, CloudEvents, raw.
+//! * [`mod@format`]: the forms in which it can go into a queue: context, CloudEvents, raw.
 //! * [`handler`]: [`WebHookQueueHandler`], which makes a message durable and gives a [`Receipt`].
 //! * [`consumer`]: [`WebHookQueueConsumer`], through which workers take messages out again.
 //! * [`dead`]: [`DeadLetterStore`], what workers gave up on, for an operator's commands.

@@ -62,8 +62,13 @@ impl Process {
 
     /// Asks a child that does `obey`, and returns its answer.
     pub(crate) fn ask(&mut self, order: &str) -> String {
-        writeln!(self.input.as_mut().unwrap(), "{order}").unwrap();
+        self.tell(order);
         self.line().unwrap()
+    }
+
+    /// Doesn't wait for the answer.
+    pub(crate) fn tell(&mut self, order: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{order}").unwrap();
     }
 
     /// All that it still says, once it has ended.
@@ -97,10 +102,12 @@ fn run() {
         match job.as_str() {
             "append" => append_for_ever(dir).await,
             "claim" => claim_all(dir).await,
+            "fill" => crate::backlog::fill(dir, &say).await,
             "power" => crate::power::use_until_the_power_goes(dir, &say).await,
             "work" => work(dir).await,
             "obey" => obey(dir).await,
             "obey-as-worker" => obey_as_worker(dir).await,
+            "read" => read_for_ever(dir),
             "visit" => visit(dir).await,
             "open" => say(&format!("{:?}", EmbeddedQueue::open(dir, Options::default()).map(|_| ()))),
             "consume" => say(&format!("{:?}", EmbeddedConsumer::open(dir, "webhooks").map(|_| ()))),
@@ -157,6 +164,15 @@ async fn work(dir: &Path) {
             consumer.acknowledge(&message).await.unwrap();
         }
     }
+}
+
+/// Inside a transaction that only reads, as a worker is while it gets its messages.
+fn read_for_ever(dir: &Path) {
+    let mut connection = rusqlite::Connection::open(dir.join("queue.db")).unwrap();
+    let tx = connection.transaction().unwrap();
+    let _: i64 = tx.query_row("SELECT count(*) FROM queues", [], |row| row.get(0)).unwrap();
+    say("reading");
+    std::io::stdin().lines().count();
 }
 
 /// Opens the store, has a message, and leaves again; until its input ends.

@@ -6,6 +6,7 @@ mod common;
 mod shim;
 
 mod appending;
+mod backlog;
 mod damage;
 mod deduping;
 mod faults;
@@ -17,5 +18,6 @@ mod opening;
 mod partitions;
 mod power;
 mod sharing;
+mod stopping;
 mod syncing;
 mod upgrading;

@@ -1,0 +1,160 @@
+//! A connection's socket: what was read of it ahead, and an eye on what comes in.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::activity::{self, Activity};
+use super::raw_head::RawHead;
+use crate::app::App;
+
+/// What an HTTP/2 client that knows beforehand says first (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The socket, with what was read of it ahead, and an eye on whether anything comes.
+pub struct Socket {
+    stream: Arc<TcpStream>,
+    read_ahead: Vec<u8>,
+    activity: Arc<Activity>,
+    raw_head: Arc<RawHead>,
+}
+
+impl Socket {
+    /// Wraps a stream that was just accepted.
+    pub fn new(stream: Arc<TcpStream>, activity: Arc<Activity>) -> Self {
+        Self { stream, read_ahead: Vec::new(), activity, raw_head: RawHead::new() }
+    }
+
+    /// The head of the request that is being read.
+    pub fn raw_head(&self) -> Arc<RawHead> {
+        self.raw_head.clone()
+    }
+
+    /// Reads as far as it takes to tell HTTP/2 from HTTP/1; `None` when the time ran out.
+    pub async fn speaks_h2(&mut self, app: &App) -> io::Result<Option<bool>> {
+        let mut phase = app.phase.subscribe();
+        let mut start = [0; H2_PREFACE.len()];
+        let mut filled = 0;
+        loop {
+            let stopping = phase.borrow_and_update().idle_connections_end();
+            let deadline = self.activity.deadline(stopping).unwrap_or_else(Instant::now);
+            let read = tokio::select! {
+                read = timeout_at(deadline, read_some(&self.stream, &mut start[filled..])) => read,
+                Ok(()) = phase.changed() => continue,
+            };
+            let n = match read {
+                Err(_) => {
+                    self.read_ahead = start[..filled].to_vec();
+                    return Ok(None);
+                }
+                Ok(Ok(0)) => {
+                    // Half a preface and no more: HTTP/1 will say what is wrong with it.
+                    self.read_ahead = start[..filled].to_vec();
+                    return if filled == 0 {
+                        Err(io::ErrorKind::UnexpectedEof.into())
+                    } else {
+                        Ok(Some(false))
+                    };
+                }
+                Ok(Ok(n)) => n,
+                Ok(Err(error)) => return Err(error),
+            };
+            filled += n;
+            self.note(&start[filled - n..filled]);
+            if !H2_PREFACE.starts_with(&start[..filled]) || filled == H2_PREFACE.len() {
+                self.read_ahead = start[..filled].to_vec();
+                return Ok(Some(filled == H2_PREFACE.len() && start == H2_PREFACE));
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// Keeps an eye on bytes that came in.
+    fn note(&self, bytes: &[u8]) {
+        match self.activity.bytes_came() {
+            activity::Bytes::FirstHeaders => self.raw_head.push(bytes, true),
+            activity::Bytes::MoreHeaders => self.raw_head.push(bytes, false),
+            activity::Bytes::Other => {}
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.read_ahead.is_empty() {
+            let n = self.read_ahead.len().min(buf.remaining());
+            buf.put_slice(&self.read_ahead[..n]);
+            self.read_ahead.drain(..n);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read_buf(buf) {
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if buf.filled().len() > before {
+            self.note(&buf.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Nothing is buffered here.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(
+            rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write).map_err(io::Error::from),
+        )
+    }
+}
+
+/// Reads what is there, or waits until something is.
+async fn read_some(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
