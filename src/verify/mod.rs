@@ -13,6 +13,8 @@ mod error;
 mod events;
 mod form;
 mod function;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod grammar;
 mod handshake;
 mod hints;
