@@ -20,7 +20,7 @@ use super::source::Source;
 use super::template::{Context, Template};
 use super::verifier::Verifier;
 use super::view::View;
-use super::{Admission, Mask, PublicUrl, mask};
+use super::{Admission, Mask, OutgoingRequest, PublicUrl, mask};
 use crate::catalog::{self, Row, Setting};
 use crate::delivery::Delivery;
 use crate::message::{self, MessageOptions};
@@ -28,6 +28,7 @@ use input::{Input, delivery};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const ANOTHER_SECRET: &str = "fedcba9876543210fedcba9876543210";
 const HTTPS: &str = "https://hooks.example.com/in/x";
 
 /// Candidates of a signature's value are parts of it, never empty, and bounded in number.
@@ -109,7 +110,7 @@ pub fn json_pointer(data: &[u8]) {
 /// No token is believed that the secret didn't sign.
 pub fn jwt(data: &[u8]) {
     let Ok(token) = HeaderValue::from_bytes(data) else { return };
-    let verifier = verifier(row("livekit")).expect("any text is its secret");
+    let verifier = verifier(row("livekit"), SECRET).expect("any text is its secret");
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, token);
     let delivery = Delivery { headers, ..delivery(Input(b"")) };
@@ -130,20 +131,34 @@ pub fn encodings(data: &[u8]) {
 }
 
 /// Nothing is an event that wasn't signed: of static tokens, that doesn't hold the secret. Two bytes say which
-/// row judges.
+/// row judges, a third whether the request is any, or a perfect one by somebody who has another secret.
 pub fn admit(data: &[u8]) {
     let mut input = Input(data);
     let which = usize::from(input.byte()) << 8 | usize::from(input.byte());
     let names: Vec<_> = catalog::names().collect();
     let row = row(names[which % names.len()]);
     // Whose public key isn't at hand can't be judged here.
-    let Some(verifier) = verifier(row) else { return };
-    let delivery = delivery(input);
+    let Some(verifier) = verifier(row, SECRET) else { return };
+    let delivery = match input.byte() % 2 {
+        0 => Some(delivery(input)),
+        _ => forged(row, input),
+    };
+    let Some(delivery) = delivery else { return };
     if let Admission::Event(verified) = verifier.admit(delivery, NOW) {
         let scheme = row.schemes.iter().find(|scheme| scheme.name == verified.scheme());
         let is_sent_as_it_is = scheme.is_some_and(|scheme| !scheme.verify.covers_body());
         assert!(is_sent_as_it_is && holds_secret(data), "{}: {verified:?}", row.name);
     }
+}
+
+/// Signed with another secret; the rest of the bytes is its body.
+fn forged(row: &Row, body: Input<'_>) -> Option<Delivery> {
+    let forger = verifier(row, ANOTHER_SECRET)?;
+    let body = Bytes::copy_from_slice(body.0);
+    let request = forger.sign(Some("thing.done"), Some(body), HTTPS, NOW, "id-1").ok()?;
+    let uri = request.url.parse::<http::Uri>().ok()?.path_and_query()?.clone().into();
+    let OutgoingRequest { method, headers, body, .. } = request;
+    Some(Delivery { method, uri, headers, body, ..delivery(Input(b"")) })
 }
 
 /// A message holds the body's exact bytes, in whichever format it travels.
@@ -152,7 +167,7 @@ pub fn message(data: &[u8]) {
     let types = ["application/json", "application/x-www-form-urlencoded", "text/plain", "a/b+xml", "x/y", ""];
     let content_type = types[usize::from(input.byte()) % types.len()];
     let body = Bytes::copy_from_slice(input.0);
-    let verifier = verifier(row("generic-hmac")).expect("any text is its secret");
+    let verifier = verifier(row("generic-hmac"), SECRET).expect("any text is its secret");
     let request = verifier.sign(None, Some(body.clone()), HTTPS, NOW, "id-1").expect("an HMAC can be signed");
     let mut headers = request.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -179,12 +194,12 @@ fn row(name: &str) -> &'static Row {
 }
 
 /// Of the schemes that needn't be asked for; `None` when the row takes no secret that is made up.
-fn verifier(row: &Row) -> Option<Verifier> {
+fn verifier(row: &Row, secret: &str) -> Option<Verifier> {
     let required = |(name, setting): (&String, &Setting)| {
         setting.required.then(|| (name.clone(), super::Secret::from(SECRET)))
     };
     let settings = ReceiverSettings {
-        secrets: vec![SECRET.into()],
+        secrets: vec![secret.into()],
         settings: row.settings.iter().filter_map(required).collect(),
         public_url: PublicUrl::base("https://hooks.example.com").ok(),
         ..ReceiverSettings::default()
