@@ -20,6 +20,8 @@ mod events;
 mod fetched;
 mod form;
 mod function;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod grammar;
 mod handshake;
 mod hints;

@@ -1,0 +1,4 @@
+//! See `sluiced::verify::fuzzing::message`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluiced::verify::fuzzing::message(data));
