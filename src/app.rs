@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Limits;
 use crate::handlers::Chain;
 use crate::http::budget::Budget;
+use crate::keys::Keys;
 use crate::log::quiet::Quiet;
 use crate::log::summary::Summary;
 use crate::log::{DeliveryRecord, Logger, Outcome};
@@ -48,6 +49,8 @@ impl Phase {
 pub struct App {
     /// Where deliveries go.
     pub receivers: Receivers,
+    /// Keys that providers publish.
+    pub keys: Arc<Keys>,
     /// What happens to them.
     pub chain: Chain,
     /// Where the default queue handler puts them.

@@ -7,6 +7,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use super::handshake::Condition;
+use super::row::SettingName;
 use super::text::{duration, one_or_many};
 
 /// One way to verify.
@@ -17,9 +18,19 @@ pub struct Scheme {
     pub name: String,
     /// Its kind.
     pub verify: VerifyBy,
+    /// `named`: which of the schemes that are code, such as `paddle-classic`.
+    #[serde(default)]
+    pub scheme: String,
     /// Only used when the receiver asks for it by `schemes`: outdated and unverified ones.
     #[serde(default)]
     pub on_request: bool,
+    /// It accepts signed handshakes only: what it verifies isn't an event.
+    #[serde(default)]
+    pub handshakes_only: bool,
+    /// A JSON pointer such as `/items/*`: the scheme is applied to each of these values as if it were the body,
+    /// and each must pass.
+    #[serde(default)]
+    pub each: String,
     /// Rules of old that even an authentic event must keep.
     #[serde(default)]
     pub strict: Vec<Strict>,
@@ -37,6 +48,12 @@ pub struct Scheme {
     /// How the key is made of the secret.
     #[serde(default)]
     pub key: KeyRule,
+    /// How what is inside is decrypted, once the signature over the encrypted text is right.
+    #[serde(default)]
+    pub decrypt: Option<Decrypt>,
+    /// Where the provider publishes its keys; used while the receiver has no secret, which is then the key.
+    #[serde(default)]
+    pub keys: Option<KeysFrom>,
     /// The signed time.
     #[serde(default)]
     pub timestamp: Option<TimestampRule>,
@@ -79,6 +96,8 @@ pub enum VerifyBy {
     Token,
     /// HTTP Basic: the secret is `user:password`.
     Basic,
+    /// Code of its own, since data can't say it.
+    Named,
     /// No verification.
     None,
 }
@@ -98,6 +117,7 @@ impl VerifyBy {
             Self::Jwt => "jwt",
             Self::Token => "token",
             Self::Basic => "basic",
+            Self::Named => "named",
             Self::None => "none",
         }
     }
@@ -134,6 +154,8 @@ pub struct Signature {
     pub assign: String,
     /// `pairs`: the keys whose values are candidates; none given: all.
     pub keys: Vec<String>,
+    /// `pairs`: whether values stand in double quotes.
+    pub quoted: bool,
     /// `list`: what a candidate starts with; other items are passed over.
     pub item_prefix: String,
 }
@@ -166,6 +188,53 @@ pub struct KeyRule {
     pub hash: String,
     /// What is added at the end.
     pub suffix: String,
+}
+
+/// An encrypted text, AES-256 in CBC mode; names and ids are read from what it decrypts to.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decrypt {
+    /// Its source, base64; a request without it is taken as it is.
+    pub from: String,
+    /// How it is put together.
+    pub framing: Framing,
+    /// `tencent`: the 43 characters of the AES key; `lark` makes its key of the secret.
+    #[serde(default)]
+    pub key: String,
+    /// `tencent`: the id that stands at the end; empty for any.
+    #[serde(default)]
+    pub receiver: String,
+}
+
+/// How an encrypted text is put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Framing {
+    /// Feishu, Lark: the key is the secret's SHA-256, the first block the initialisation vector.
+    Lark,
+    /// WeCom, WeChat, DingTalk: 16 random bytes, the length, the text, the receiver's id; padded to 32.
+    Tencent,
+}
+
+/// Where public keys are published: a JSON Web Key set, a certificate, or a key in PEM.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysFrom {
+    /// A setting without which they aren't fetched.
+    pub needs: Option<SettingName>,
+    /// Their address, `https` only.
+    pub url: String,
+    /// The source of their address, when the request names it.
+    pub from: String,
+    /// Hosts that may be asked; `*` stands for one label, as in `*.example.com`, `$region` for a region of AWS.
+    #[serde(deserialize_with = "one_or_many")]
+    pub hosts: Vec<String>,
+    /// Names of which the fetched certificate must have one, with a chain to a root that the system trusts.
+    /// None given: what the host's TLS proves is enough.
+    #[serde(deserialize_with = "one_or_many")]
+    pub certificate_of: Vec<String>,
+    /// The source of the key's id; a token has its own.
+    pub key_id: String,
 }
 
 /// The signed time.

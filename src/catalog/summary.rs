@@ -53,6 +53,16 @@ impl Row {
         self.handshakes.iter().map(|handshake| handshake.name.as_str())
     }
 
+    /// Whether a receiver must be given a secret: not where the keys are published or the sender hands one over.
+    pub fn needs_secret(&self) -> bool {
+        let unpublished = |scheme: &Scheme| scheme.keys.is_none() && scheme.verify != VerifyBy::None;
+        let mut usual = self.schemes.iter().filter(|scheme| !scheme.must_be_asked_for()).peekable();
+        match usual.peek() {
+            Some(_) => !self.captures() && usual.any(unpublished),
+            None => self.schemes.first().is_some_and(unpublished),
+        }
+    }
+
     /// Whether the usual schemes or a handshake's answer take the URL that the sender was given.
     pub fn signs_url(&self) -> bool {
         let schemes = self.schemes.iter().filter(|scheme| !scheme.must_be_asked_for());
@@ -79,7 +89,7 @@ fn takes_url(template: &str) -> bool {
     template.split('{').skip(1).any(|value| {
         let name = value.split(['}', '|']).next().unwrap_or_default();
         let names = name.strip_prefix("sorted:").unwrap_or(name);
-        names.split(',').any(|name| matches!(name, "url" | "url_without_query"))
+        names.split(',').any(|name| matches!(name, "url" | "url_without_query" | "host"))
     })
 }
 

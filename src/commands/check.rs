@@ -28,7 +28,7 @@ pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
         println!("receiver {:<30} {}", configured.label(), configured.origin);
         println!("  URL     {base}{}", receivers.path_of(receiver));
         println!("  secrets {}", configured.secrets.len());
-        for warning in receiver.verifier.warnings() {
+        for warning in receiver.verifier().warnings() {
             println!("  warning {warning}");
         }
     }

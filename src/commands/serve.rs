@@ -54,6 +54,7 @@ pub async fn run(
     announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
     let app = Arc::new(App {
         receivers,
+        keys: Default::default(),
         chain,
         queue,
         limits: config.limits.clone(),
@@ -112,7 +113,7 @@ fn announce(
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let url = format!("{base}{}", receivers.path_of(receiver));
         tracing::info!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), url, "receiver");
-        for warning in receiver.verifier.warnings() {
+        for warning in receiver.verifier().warnings() {
             tracing::warn!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), "{warning}");
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method};
+use http::Method;
 
-use super::admission::Reply;
+use super::acknowledgement::{Acknowledgement, Failure};
 use super::error::CompileError;
 use super::events::Events;
 use super::handshake::{self, Handshake};
@@ -23,7 +23,7 @@ impl Verifier {
         let chosen = choose(row, settings)?;
         let schemes = compile_schemes(row, settings, &scope, &chosen)?;
         let handshakes = compile_handshakes(row, &scope)?;
-        check_needs(row, settings, &chosen, &schemes, &handshakes)?;
+        check_needs(row, settings, &schemes, &handshakes)?;
         let methods = handshake::methods(&row.methods)?;
         Ok(Self {
             provider: row.name.clone(),
@@ -36,7 +36,8 @@ impl Verifier {
             handshakes,
             events: Events::compile(row, &scope)?,
             masks: masks(row, &scope)?,
-            acknowledgement: acknowledgement(&row.acknowledgement)?,
+            acknowledgement: Acknowledgement::compile(&row.acknowledgement, &scope)?,
+            failure: row.failure.as_ref().map(Failure::compile).transpose()?,
             refusal_status: row.refusal_status.map(handshake::status).transpose()?,
         })
     }
@@ -100,12 +101,11 @@ fn compile_handshakes(row: &Row, scope: &Scope<'_>) -> Result<Vec<Handshake>, Co
 fn check_needs(
     row: &Row,
     settings: &ReceiverSettings,
-    chosen: &[&catalog::Scheme],
     schemes: &[Scheme],
     handshakes: &[Handshake],
 ) -> Result<(), CompileError> {
-    let needs_secret = chosen.iter().any(|scheme| scheme.verify != VerifyBy::None)
-        || handshakes.iter().any(Handshake::needs_key);
+    let needs_secret =
+        schemes.iter().any(Scheme::needs_secret) || handshakes.iter().any(Handshake::needs_key);
     let captures = handshakes.iter().any(|handshake| handshake.capture.is_some());
     if settings.secrets.is_empty() && needs_secret && !captures {
         let what =
@@ -150,10 +150,4 @@ fn masks(row: &Row, scope: &Scope<'_>) -> Result<Arc<[Mask]>, CompileError> {
         }
     }
     Ok(unique.into())
-}
-
-fn acknowledgement(row: &catalog::Acknowledgement) -> Result<Reply, CompileError> {
-    let content_type: Option<HeaderValue> = handshake::content_type(&row.content_type)?;
-    let body = row.body.clone().into_bytes().into();
-    Ok(Reply { status: handshake::status(row.status)?, content_type, headers: Vec::new(), body })
 }

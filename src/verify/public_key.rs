@@ -40,6 +40,28 @@ pub(super) fn parse(
     if keys.is_empty() { Err("it is no public key of the scheme's algorithm".to_owned()) } else { Ok(keys) }
 }
 
+/// The keys of a published document, of that algorithm and id; none of them is no problem, no document is.
+pub(super) fn published(
+    algorithm: &'static dyn VerificationAlgorithm,
+    text: &[u8],
+    id: Option<&str>,
+) -> Result<Vec<ParsedPublicKey>, Problem> {
+    let text = text.trim_ascii();
+    let candidates = match text.first() {
+        Some(b'{') => jwk::keys_of(text, id).ok_or("it is no JSON Web Key and no set of them")?,
+        _ => vec![bytes(text)?],
+    };
+    Ok(candidates.iter().filter_map(|bytes| ParsedPublicKey::new(algorithm, bytes).ok()).collect())
+}
+
+/// The key in a certificate; `None` when it is none of the algorithm.
+pub(super) fn of_certificate(
+    algorithm: &'static dyn VerificationAlgorithm,
+    der: &[u8],
+) -> Option<ParsedPublicKey> {
+    ParsedPublicKey::new(algorithm, subject_key(der)?).ok()
+}
+
 fn bytes(text: &[u8]) -> Result<Vec<u8>, Problem> {
     if let Some(rest) = text.strip_prefix(b"-----BEGIN ") {
         let is_certificate = rest.starts_with(b"CERTIFICATE");

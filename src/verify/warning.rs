@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::scheme::{Check, Scheme};
 use super::secret::Secret;
-use super::settings::ReceiverSettings;
+use super::settings::{CapturePolicy, ReceiverSettings};
 use super::variable::Variable;
 use crate::catalog::{self, Replay, Row, Signs, VerifyBy};
 
@@ -33,6 +33,8 @@ pub enum Warning {
     },
     /// A secret with white space or a line end around it: usually pasted wrongly.
     SecretHasSpace,
+    /// The receiver has no secret yet, and takes the first that comes.
+    AwaitsSecret,
     /// The facts of the row are second-hand.
     Unconfirmed,
 }
@@ -56,6 +58,9 @@ impl fmt::Display for Warning {
                 write!(f, "a secret has {bytes} bytes: below {SECRET_BYTES_MIN} it can be guessed")
             }
             Self::SecretHasSpace => f.write_str("a secret has white space or a line end around it"),
+            Self::AwaitsSecret => {
+                f.write_str("there is no secret yet: the first that comes is taken, whoever sends it")
+            }
             Self::Unconfirmed => {
                 f.write_str("this provider's row is not confirmed by the provider's own material")
             }
@@ -83,6 +88,9 @@ pub(super) fn all(
     let signs = if covers_body { row.signs } else { Signs::Nothing };
     if signs != Signs::Body {
         warnings.push(Warning::BodyNotSigned { signs });
+    }
+    if row.captures() && settings.secrets.is_empty() && settings.capture != CapturePolicy::Never {
+        warnings.push(Warning::AwaitsSecret);
     }
     if row.evidence == catalog::Evidence::Unconfirmed {
         warnings.push(Warning::Unconfirmed);
@@ -116,7 +124,7 @@ fn covers_body(scheme: &Scheme) -> bool {
 fn is_never_aged(scheme: &Scheme) -> bool {
     match &scheme.check {
         Check::Signed(signed) => signed.clock.as_ref().is_none_or(|clock| !clock.is_bounded()),
-        Check::Jwt(_) => false,
+        Check::Jwt(_) | Check::Named(_) => false,
         Check::Token(_) | Check::Nothing => true,
     }
 }

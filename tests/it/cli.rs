@@ -66,7 +66,7 @@ fn a_configuration_that_cannot_be_used_is_exit_78_and_says_what_to_do() {
     let rows: [(&[&str], &[&str]); 15] = [
         (&[], &["no receiver", "--receiver github=env:"]),
         (&["--receiver=gihtub=text:x"], &["`gihtub`", "did you mean `github`"]),
-        (&["--receiver=github"], &["NAME[/ID]=SOURCE"]),
+        (&["--receiver=github"], &["github needs a secret", "--receiver github=env:"]),
         (&["--receiver=github=hunter2"], &["env:NAME, file:PATH or text:VALUE"]),
         (&["--receiver=github=env:NOT_SET_ANYWHERE"], &["NOT_SET_ANYWHERE", "isn't set"]),
         (&["--receiver=github=env:EMPTY"], &["EMPTY", "is empty"]),

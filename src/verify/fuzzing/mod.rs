@@ -37,7 +37,7 @@ pub fn grammar(data: &[u8]) {
     let (kind, separator, word) = (input.byte(), input.text(3), input.text(8));
     let grammar = match kind % 4 {
         0 => Grammar::Raw { prefix: word, optional: kind > 127 },
-        1 => Grammar::Pairs { separator, assign: input.text(2), keys: vec![word] },
+        1 => Grammar::Pairs { separator, assign: input.text(2), keys: vec![word], quoted: kind > 127 },
         2 => Grammar::List { separator, item_prefix: word },
         _ => Grammar::TimestampFirst { separator },
     };
