@@ -2,6 +2,7 @@
 //! random bytes. Each function panics where its property doesn't hold.
 
 mod input;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::catalog::{self, Row, Setting};
 use crate::delivery::Delivery;
 use crate::message::{self, MessageOptions};
 use input::{Input, delivery};
+pub use sealed::{aes, certificate, jws, xml};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
