@@ -176,6 +176,10 @@ pub const KEY_FRESH: Duration = Duration::from_secs(3_600);
 pub const KEY_KEPT: Duration = Duration::from_secs(86_400);
 /// A document so young that a key it doesn't have counts as unknown.
 pub const KEY_SETTLED: Duration = Duration::from_secs(30);
+/// How long before its end a bearer token isn't used any more: a fetch may take that long.
+pub const TOKEN_MARGIN: Duration = Duration::from_secs(30);
+/// Clients whose tokens are kept: one for each receiver that needs any.
+pub const CLIENTS_MAX: usize = 1_024;
 /// How often an address that confirms a subscription is called.
 pub const VISITS_MAX: u32 = 4;
 /// The pause before the second time; it doubles.

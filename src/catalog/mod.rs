@@ -22,8 +22,8 @@ pub use handshake::{Condition, Handshake, Like, Respond, Visit};
 pub use known::{Catalog, Own, RowError};
 pub use row::{Acknowledgement, Evidence, Failure, Replay, Row, Sender, Setting, SettingName, Signs};
 pub use scheme::{
-    Claim, Decrypt, Framing, Grammar, KeyRule, KeysFrom, Scheme, Signature, Strict, TimestampRule, Tolerance,
-    VerifyBy,
+    Claim, ClientCredentials, Decrypt, Framing, Grammar, KeyRule, KeysFrom, Scheme, Signature, Strict,
+    TimestampRule, Tolerance, VerifyBy,
 };
 pub(crate) use text::duration;
 pub use vector::Vector;

@@ -66,6 +66,7 @@ fn both_have_the_same_keys_and_words() {
         ("KeyRule", model::<KeyRule>()),
         ("Decrypt", model::<Decrypt>()),
         ("KeysFrom", model::<KeysFrom>()),
+        ("ClientCredentials", model::<ClientCredentials>()),
         ("TimestampRule", model::<TimestampRule>()),
         ("Claim", model::<Claim>()),
         ("Condition", model::<Condition>()),

@@ -1,5 +1,6 @@
 //! The part of a row that says how to verify.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::{self, Deserializer};
@@ -18,6 +19,9 @@ pub struct Scheme {
     pub name: String,
     /// Its kind.
     pub verify: VerifyBy,
+    /// A setting without which there is no such scheme.
+    #[serde(default)]
+    pub needs: Option<SettingName>,
     /// `named`: which of the schemes that are code, such as `paddle-classic`.
     #[serde(default)]
     pub scheme: String,
@@ -69,6 +73,10 @@ pub struct Scheme {
     /// `token` and `jwt`: whether the prefix may be left out.
     #[serde(default)]
     pub prefix_optional: bool,
+    /// `token`: how many of the first bytes are the credential, of it and of the secret: what follows is a checksum
+    /// that may be left out. 0: all.
+    #[serde(default)]
+    pub significant: usize,
     /// `jwt`: which of `HS256`, `HS384`, `HS512`, `RS256`, `RS384`, `RS512`, `ES256` are accepted.
     #[serde(default)]
     pub algorithms: Vec<String>,
@@ -182,7 +190,7 @@ pub struct KeyRule {
     /// Prefixes of which the first that fits is taken off; a secret without one is taken whole.
     #[serde(deserialize_with = "one_or_many")]
     pub strip_prefix: Vec<String>,
-    /// `utf8` (the default: the bytes as given), `base64`, `base64url`, `hex`.
+    /// `utf8` (the default: the bytes as given), `nfkd` (text in that normal form), `base64`, `base64url`, `hex`.
     pub decode: String,
     /// `sha1` or `sha256`: the key is the raw digest of the decoded secret.
     pub hash: String,
@@ -222,8 +230,14 @@ pub enum Framing {
 pub struct KeysFrom {
     /// A setting without which they aren't fetched.
     pub needs: Option<SettingName>,
-    /// Their address, `https` only.
+    /// Used beside the receiver's secrets, which are other schemes'.
+    pub besides: bool,
+    /// Their address, `https` only. `{key_id}` in it is the id of the key that the request names.
     pub url: String,
+    /// Members of the JSON that is posted there; none given: it is a GET. `{key_id}` in them as in the address.
+    pub post: BTreeMap<String, String>,
+    /// What a token is exchanged for, where one must be shown there.
+    pub token: Option<ClientCredentials>,
     /// The source of their address, when the request names it.
     pub from: String,
     /// Hosts that may be asked; `*` stands for one label, as in `*.example.com`, `$region` for a region of AWS.
@@ -235,6 +249,20 @@ pub struct KeysFrom {
     pub certificate_of: Vec<String>,
     /// The source of the key's id; a token has its own.
     pub key_id: String,
+}
+
+/// An OAuth client's credentials (RFC 6749, 4.4), which a bearer token is exchanged for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCredentials {
+    /// The token's address, of one of the keys' hosts.
+    pub url: String,
+    /// The client's id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+    /// What the token is for.
+    pub scope: String,
 }
 
 /// The signed time.

@@ -269,7 +269,8 @@ fn accepted_events_are_answered_as_the_provider_wants() {
     }
     let salesforce = find("salesforce").unwrap();
     assert!(salesforce.acknowledgement.body.contains("<Ack>true</Ack>"));
-    let settings = ReceiverSettings { secrets: vec!["00D".into()], ..ReceiverSettings::default() };
+    let settings =
+        ReceiverSettings { secrets: vec!["00D200000000ABC".into()], ..ReceiverSettings::default() };
     let fault = Verifier::compile(salesforce, &settings).unwrap().failure("Not now").unwrap();
     assert!(
         fault.body.windows(7).any(|part| part == b"Not now") && fault.content_type.unwrap() == "text/xml"

@@ -1,12 +1,12 @@
-//! One document over HTTPS: no redirects, no proxies, public addresses only, bounded in time and size.
+//! One exchange over HTTPS: no redirects, no proxies, public addresses only, bounded in time and size.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST, USER_AGENT};
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_rustls::ConfigBuilderExt;
 use hyper_util::rt::TokioIo;
@@ -52,6 +52,9 @@ pub enum FetchError {
     /// It took too long.
     #[error("it takes too long")]
     TooSlow,
+    /// There is no token for the client's credentials.
+    #[error("the client's credentials give no token")]
+    Token,
     /// Too many documents are being fetched.
     #[error("too many keys are being fetched")]
     Busy,
@@ -72,19 +75,19 @@ impl Web {
         Self { tls: OnceLock::from(Some(TlsConnector::from(Arc::new(config)))), is_test: true }
     }
 
-    /// The document, as received.
-    pub(super) async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
-        timeout(KEY_FETCH_TIMEOUT, self.exchange(url)).await.unwrap_or(Err(FetchError::TooSlow))
+    /// The answer's body, as received.
+    pub(super) async fn send(&self, url: &str, call: Call) -> Result<Bytes, FetchError> {
+        timeout(KEY_FETCH_TIMEOUT, self.exchange(url, call)).await.unwrap_or(Err(FetchError::TooSlow))
     }
 
-    async fn exchange(&self, url: &str) -> Result<Bytes, FetchError> {
+    async fn exchange(&self, url: &str, call: Call) -> Result<Bytes, FetchError> {
         let uri: Uri = url.parse().map_err(|_| FetchError::Url)?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("https")).ok_or(FetchError::Url)?;
         let stream = self.connect(host, uri.port_u16().unwrap_or(443)).await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|_| FetchError::Unreachable)?;
         let answer = async {
-            let response = sender.send_request(request(&uri)?).await.map_err(|_| FetchError::Answer)?;
+            let response = sender.send_request(request(&uri, call)?).await.map_err(|_| FetchError::Answer)?;
             if response.status() != StatusCode::OK {
                 return Err(FetchError::Status(response.status()));
             }
@@ -133,12 +136,34 @@ fn connector() -> Option<TlsConnector> {
     Some(TlsConnector::from(Arc::new(config)))
 }
 
-fn request(uri: &Uri) -> Result<Request<Empty<Bytes>>, FetchError> {
+/// What is sent besides the address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Call {
+    /// Holds a credential.
+    pub(super) authorization: Option<HeaderValue>,
+    /// Its content type and itself; with one it is a POST.
+    pub(super) body: Option<(&'static str, Bytes)>,
+}
+
+fn request(uri: &Uri, call: Call) -> Result<Request<Full<Bytes>>, FetchError> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(target)
+    let method = if call.body.is_some() { Method::POST } else { Method::GET };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
         .header(HOST, host)
         .header(USER_AGENT, concat!("sluiced/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "*/*");
-    request.body(Empty::new()).map_err(|_| FetchError::Url)
+    if let Some(credential) = call.authorization {
+        request = request.header(AUTHORIZATION, credential);
+    }
+    let body = match call.body {
+        Some((content_type, body)) => {
+            request = request.header(CONTENT_TYPE, content_type);
+            Full::new(body)
+        }
+        None => Full::default(),
+    };
+    request.body(body).map_err(|_| FetchError::Url)
 }

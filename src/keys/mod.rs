@@ -13,12 +13,14 @@ mod entry;
 mod fetch;
 #[cfg(test)]
 mod tests;
+mod token;
 mod visit;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use http::StatusCode;
 use jiff::Timestamp;
 use tokio::sync::{Mutex as Flight, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -26,15 +28,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::bounds::{KEY_DEADLINE, KEY_FETCHES_MAX, KEY_ROUNDS_MAX, KEYS_MAX};
 use crate::delivery::Delivery;
-use crate::verify::{Admission, Fetched, KeyDocument, KeyRequest, Refusal, Verifier};
+use crate::verify::{Admission, Ask, Client, Fetched, KeyDocument, KeyRequest, Refusal, Verifier};
 use entry::{Advice, Entry};
 pub use fetch::FetchError;
-use fetch::Web;
+use fetch::{Call, Web};
+use token::Tokens;
 
 /// The cache of all receivers.
 pub struct Keys {
     origin: Origin,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
+    tokens: Tokens,
     fetches: Semaphore,
     /// Fetches that nobody waits for; stopping doesn't either.
     behind: TaskTracker,
@@ -63,6 +67,7 @@ impl Keys {
         Self {
             origin,
             slots: Mutex::default(),
+            tokens: Tokens::default(),
             fetches: Semaphore::new(KEY_FETCHES_MAX),
             behind: TaskTracker::new(),
         }
@@ -96,7 +101,7 @@ impl Keys {
         match slot.advise(request) {
             Advice::Use(document) => Ok(document),
             Advice::UseAndRefresh(document) => {
-                self.refresh_behind(slot, request.url.clone());
+                self.refresh_behind(slot, request.clone());
                 Ok(document)
             }
             Advice::GiveUp => Err(FetchError::Unreachable),
@@ -116,23 +121,51 @@ impl Keys {
             Advice::Fetch => {}
         }
         let _permit = self.fetches.try_acquire().map_err(|_| FetchError::Busy)?;
-        self.load(slot, &request.url).await?;
+        self.load(slot, request).await?;
         match slot.advise(request) {
             Advice::Use(document) | Advice::UseAndRefresh(document) => Ok(document),
             Advice::Fetch | Advice::GiveUp => Err(FetchError::TooSlow),
         }
     }
 
-    async fn exchange(&self, url: &str) -> Result<Bytes, FetchError> {
+    async fn exchange(&self, url: &str, call: Call) -> Result<Bytes, FetchError> {
         match &self.origin {
-            Origin::Web(web) => web.get(url).await,
+            Origin::Web(web) => web.send(url, call).await,
             #[cfg(test)]
-            Origin::Stub(stub) => stub(url).await,
+            Origin::Stub(stub) => stub(url, call).await,
         }
     }
 
-    async fn load(&self, slot: &Slot, url: &str) -> Result<(), FetchError> {
-        let result = self.exchange(url).await;
+    async fn ask(&self, request: &KeyRequest) -> Result<Bytes, FetchError> {
+        // The fragment is ours.
+        let url = request.url.split('#').next().unwrap_or_default();
+        match &request.ask {
+            Ask::Get => self.exchange(url, Call::default()).await,
+            Ask::Post(json) => {
+                let body = Bytes::from(json.text().to_owned());
+                self.exchange(url, Call { body: Some(("application/json", body)), ..Call::default() }).await
+            }
+            Ask::Bearer(client) => self.ask_with_token(url, client).await,
+        }
+    }
+
+    /// Shows the client's token; a new one where there is none, or where the one that there is was not accepted.
+    async fn ask_with_token(&self, url: &str, client: &Client) -> Result<Bytes, FetchError> {
+        if let Some(authorization) = self.tokens.held(client) {
+            let call = Call { authorization: Some(authorization), body: None };
+            match self.exchange(url, call).await {
+                Err(FetchError::Status(StatusCode::UNAUTHORIZED)) => self.tokens.drop(client),
+                answered => return answered,
+            }
+        }
+        let answer = self.exchange(&client.token_url, Tokens::call(client)?).await?;
+        let authorization = Some(self.tokens.keep(client, &answer)?);
+        self.exchange(url, Call { authorization, body: None }).await
+    }
+
+    async fn load(&self, slot: &Slot, request: &KeyRequest) -> Result<(), FetchError> {
+        let url = request.url.as_str();
+        let result = self.ask(request).await;
         let now = Instant::now();
         let mut entry = slot.entry();
         match result {
@@ -150,12 +183,12 @@ impl Keys {
     }
 
     /// Nobody waits for it, and one that is under way already is enough.
-    fn refresh_behind(self: &Arc<Self>, slot: Arc<Slot>, url: String) {
+    fn refresh_behind(self: &Arc<Self>, slot: Arc<Slot>, request: KeyRequest) {
         let keys = self.clone();
         self.behind.spawn(async move {
             let Ok(_flight) = slot.flight.try_lock() else { return };
             let Ok(_permit) = keys.fetches.try_acquire() else { return };
-            let _ = keys.load(&slot, &url).await;
+            let _ = keys.load(&slot, &request).await;
         });
     }
 

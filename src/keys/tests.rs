@@ -11,7 +11,7 @@ use super::*;
 use crate::bounds::{KEY_FRESH, KEY_KEPT, KEY_RETRY_PAUSE, KEY_SETTLED};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send>>;
-pub(super) type Stub = Box<dyn Fn(&str) -> Answer + Send + Sync>;
+pub(super) type Stub = Box<dyn Fn(&str, Call) -> Answer + Send + Sync>;
 
 /// A cache whose documents are numbered, and fail while `fails` is set.
 struct Case {
@@ -25,7 +25,7 @@ impl Case {
         let fetches = Arc::new(AtomicUsize::new(0));
         let fails = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (count, failing) = (fetches.clone(), fails.clone());
-        let stub: Stub = Box::new(move |_| {
+        let stub: Stub = Box::new(move |_, _| {
             let number = count.fetch_add(1, Ordering::SeqCst) + 1;
             let fails = failing.load(Ordering::SeqCst);
             Box::pin(async move {
@@ -37,7 +37,7 @@ impl Case {
     }
 
     async fn get(&self, beyond: Option<u64>) -> Result<KeyDocument, FetchError> {
-        self.keys.get(&KeyRequest { url: "https://keys.example/a".to_owned(), beyond }).await
+        self.keys.get(&KeyRequest { url: "https://keys.example/a".to_owned(), ask: Ask::Get, beyond }).await
     }
 
     fn count(&self) -> usize {
@@ -101,7 +101,7 @@ async fn made_up_addresses_do_not_push_out_real_ones() {
     case.fails.store(true, Ordering::SeqCst);
     for number in 0..KEYS_MAX * 2 {
         let url = format!("https://keys.example/{number}");
-        assert!(case.keys.get(&KeyRequest { url, beyond: None }).await.is_err());
+        assert!(case.keys.get(&KeyRequest { url, ask: Ask::Get, beyond: None }).await.is_err());
     }
     let count = case.count();
     assert_eq!(case.get(None).await.unwrap().version, 1);
@@ -116,13 +116,13 @@ async fn private_addresses_are_never_called() {
     let keys = Arc::new(Keys::default());
     for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"] {
         let url = format!("https://{host}:{port}/");
-        let result = keys.get(&KeyRequest { url, beyond: None }).await;
+        let result = keys.get(&KeyRequest { url, ask: Ask::Get, beyond: None }).await;
         assert!(
             matches!(result, Err(FetchError::NotPublic | FetchError::Url | FetchError::Name)),
             "{result:?}"
         );
     }
-    let http = KeyRequest { url: format!("http://localhost:{port}/"), beyond: None };
+    let http = KeyRequest { url: format!("http://localhost:{port}/"), ask: Ask::Get, beyond: None };
     assert_eq!(keys.get(&http).await, Err(FetchError::Url));
     let none = timeout(Duration::from_millis(50), listener.accept()).await;
     assert!(none.is_err(), "somebody connected");
@@ -156,7 +156,7 @@ async fn serve(answer: &'static [u8]) -> (String, rustls::ClientConfig) {
 
 async fn fetch(answer: &'static [u8]) -> Result<Bytes, FetchError> {
     let (url, config) = serve(answer).await;
-    Web::trusting(config).get(&url).await
+    Web::trusting(config).send(&url, Call::default()).await
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_document_comes_over_tls_and_nothing_else_does() {
     let strangers = rustls::ClientConfig::builder()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    assert_eq!(Web::trusting(strangers).get(&url).await, Err(FetchError::Tls));
+    assert_eq!(Web::trusting(strangers).send(&url, Call::default()).await, Err(FetchError::Tls));
 }
 
 /// From a delivery over the fetch to the verdict, and 503 while there is no key.
@@ -199,7 +199,7 @@ async fn a_delivery_is_judged_by_fetched_keys() {
         received_at: Timestamp::UNIX_EPOCH,
     };
     let reason = |answer: Result<&'static str, FetchError>| {
-        let stub: Stub = Box::new(move |url| {
+        let stub: Stub = Box::new(move |url, _| {
             assert_eq!(url, "https://rest.alpha.fal.ai/.well-known/jwks.json");
             Box::pin(async move { answer.map(Bytes::from) })
         });
@@ -226,4 +226,101 @@ async fn a_subscription_is_confirmed_in_a_few_calls_or_not_at_all() {
     case.fails.store(true, Ordering::SeqCst);
     case.keys.clone().visit("https://keys.example/?Token=2".to_owned()).await;
     assert_eq!(case.count(), 1 + crate::bounds::VISITS_MAX as usize);
+}
+
+/// What was sent where.
+type Calls = Arc<Mutex<Vec<(String, Call)>>>;
+
+/// A cache that answers by address, and what it is asked.
+fn recorded(answer: fn(&str, usize) -> Result<&'static str, FetchError>) -> (Arc<Keys>, Calls) {
+    let calls = Calls::default();
+    let log = calls.clone();
+    let stub: Stub = Box::new(move |url, call| {
+        let mut log = log.lock().unwrap();
+        let before = log.iter().filter(|(known, _)| known == url).count();
+        log.push((url.to_owned(), call));
+        let result = answer(url, before).map(Bytes::from);
+        Box::pin(async move { result })
+    });
+    (Arc::new(Keys::of(Origin::Stub(stub))), calls)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_ebay_is_asked_for_with_a_token_that_is_kept() {
+    let client = Arc::new(Client {
+        token_url: "https://api.example/token".to_owned(),
+        credentials: crate::verify::Credential::new("id:made up".to_owned()),
+        scope: "keys".to_owned(),
+    });
+    let (keys, calls) = recorded(|url, before| match (url, before) {
+        ("https://api.example/token", 0) => Ok(r#"{"access_token":"first","expires_in":7200}"#),
+        ("https://api.example/token", _) => Ok(r#"{"access_token":"second","expires_in":7200}"#),
+        ("https://api.example/c", 0) => Err(FetchError::Status(StatusCode::UNAUTHORIZED)),
+        _ => Ok("{}"),
+    });
+    let get = |id: &str| {
+        let url = format!("https://api.example/{id}");
+        let (keys, ask) = (keys.clone(), Ask::Bearer(client.clone()));
+        async move { keys.get(&KeyRequest { url, ask, beyond: None }).await.map(drop) }
+    };
+    for id in ["a", "b", "a", "c"] {
+        assert_eq!(get(id).await, Ok(()), "{id}");
+    }
+    let calls = calls.lock().unwrap();
+    let shown = |(url, call): &(String, Call)| {
+        let credential = call.authorization.as_ref().map_or("", |value| value.to_str().unwrap());
+        format!("{} {credential}", url.trim_start_matches("https://api.example/"))
+    };
+    let shown: Vec<String> = calls.iter().map(shown).collect();
+    let basic = "token Basic aWQ6bWFkZSB1cA==";
+    assert_eq!(
+        shown,
+        [basic, "a Bearer first", "b Bearer first", "c Bearer first", basic, "c Bearer second"]
+    );
+    let (content_type, body) = calls[0].1.body.clone().unwrap();
+    assert_eq!(content_type, "application/x-www-form-urlencoded");
+    assert_eq!(body, "grant_type=client_credentials&scope=keys");
+    assert!(!format!("{calls:?}").contains("first"), "a credential is printed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_plaid_is_asked_for_by_its_id() {
+    let (keys, calls) = recorded(|_, _| Ok(r#"{"key":{"kty":"EC","kid":"k-1","x":"","y":""}}"#));
+    let mut settings = crate::verify::ReceiverSettings::default();
+    for (name, value) in [("client_id", "made-up"), ("client_secret", "also \"made\" up")] {
+        settings.set(name, value.into()).unwrap();
+    }
+    let verifier = Verifier::compile(crate::catalog::find("plaid").unwrap(), &settings).unwrap();
+    let token = |kid: &str| {
+        use base64::Engine;
+        let encode = |text: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        let header = encode(serde_json::json!({ "alg": "ES256", "kid": kid }).to_string());
+        format!("{header}.{}.{}", encode("{}".to_owned()), "A".repeat(86))
+    };
+    for (kid, reason) in [("k-1", "signature_mismatch"), ("../k-1", "signature_malformed")] {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("plaid-verification", token(kid).parse().unwrap());
+        let delivery = Delivery {
+            method: http::Method::POST,
+            uri: "/in/plaid".parse().unwrap(),
+            headers,
+            body: Bytes::from_static(b"{}"),
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
+            id: String::new(),
+            received_at: Timestamp::UNIX_EPOCH,
+        };
+        let admission = keys.admit(&verifier, delivery).await;
+        let Admission::Refused(refusal) = admission else { panic!("{admission:?}") };
+        assert_eq!(refusal.reason.as_str(), reason, "{kid}");
+    }
+    let calls = calls.lock().unwrap();
+    let (url, call) = &calls[0];
+    assert_eq!((url.as_str(), calls.len()), ("https://production.plaid.com/webhook_verification_key/get", 1));
+    let (content_type, body) = call.body.clone().unwrap();
+    assert_eq!(content_type, "application/json");
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({ "client_id": "made-up", "secret": "also \"made\" up", "key_id": "k-1" })
+    );
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::Keys;
+use super::fetch::Call;
 use crate::bounds::{VISIT_PAUSE, VISITS_MAX};
 
 impl Keys {
@@ -16,7 +17,7 @@ impl Keys {
         let mut pause = VISIT_PAUSE;
         for attempt in 1..=VISITS_MAX {
             let Ok(permit) = self.fetches.acquire().await else { return };
-            let Err(error) = self.exchange(&url).await else {
+            let Err(error) = self.exchange(&url, Call::default()).await else {
                 tracing::info!(host, "subscription confirmed");
                 return;
             };

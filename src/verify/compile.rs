@@ -20,7 +20,7 @@ impl Verifier {
     /// Everything that can be wrong with row and settings is found here.
     pub fn compile(row: &Row, settings: &ReceiverSettings) -> Result<Self, CompileError> {
         let scope = Scope::new(row, &settings.settings)?;
-        let chosen = choose(row, settings)?;
+        let chosen = choose(row, settings, &scope)?;
         let schemes = compile_schemes(row, settings, &scope, &chosen)?;
         let handshakes = compile_handshakes(row, &scope)?;
         check_needs(row, settings, &schemes, &handshakes)?;
@@ -44,10 +44,20 @@ impl Verifier {
 }
 
 /// The schemes that the receiver accepts: those it names, or those that needn't be asked for.
-fn choose<'r>(row: &'r Row, settings: &ReceiverSettings) -> Result<Vec<&'r catalog::Scheme>, CompileError> {
+fn choose<'r>(
+    row: &'r Row,
+    settings: &ReceiverSettings,
+    scope: &Scope<'_>,
+) -> Result<Vec<&'r catalog::Scheme>, CompileError> {
     let known = || row.schemes.iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>().join(", ");
     let Some(names) = &settings.schemes else {
-        let usual: Vec<_> = row.schemes.iter().filter(|scheme| !is_on_request(scheme)).collect();
+        let mut usual: Vec<_> = row.schemes.iter().filter(|scheme| !is_on_request(scheme)).collect();
+        for scheme in row.schemes.iter().filter(|scheme| scheme.needs.is_some()) {
+            let needed = scheme.needs.as_deref().map(|name| scope.value(name)).transpose()?;
+            if needed.is_some_and(<[u8]>::is_empty) {
+                usual.retain(|usual| usual.name != scheme.name);
+            }
+        }
         let nothing = || CompileError::SchemeNotChosen { provider: row.name.clone(), known: known() };
         return if usual.is_empty() { Err(nothing()) } else { Ok(usual) };
     };

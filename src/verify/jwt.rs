@@ -75,6 +75,7 @@ impl Jwt {
         if algorithms.is_empty() || scheme.from.is_empty() {
             return Err(CompileError::Incomplete { problem: "a token needs from and algorithms" });
         }
+        let secrets = if KeyPlace::is_besides(scheme) { &[] } else { secrets };
         let place = if secrets.is_empty() { KeyPlace::of(scheme, scope)? } else { None };
         let published = place.map(|place| Published { place, algorithms: algorithms.clone() });
         let mut keys = Vec::new();

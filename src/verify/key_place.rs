@@ -1,6 +1,8 @@
 //! Where a scheme's public keys are published, and which hosts may be asked for them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{ParsedPublicKey, VerificationAlgorithm};
 use http::Uri;
@@ -10,7 +12,7 @@ use rustls::pki_types::ServerName;
 use super::admission::Refusal;
 use super::chain;
 use super::error::CompileError;
-use super::fetched::KeyDocument;
+use super::fetched::{Ask, Client, Credential, KeyDocument, KeyRequest};
 use super::host::HostPattern;
 use super::public_key;
 use super::settings::Scope;
@@ -28,6 +30,17 @@ pub(super) struct KeyPlace {
     hosts: Vec<HostPattern>,
     certificate_of: Vec<ServerName<'static>>,
     key_id: Option<Source>,
+    question: Question,
+    /// One document for each key, which never becomes another.
+    is_by_id: bool,
+}
+
+/// What is asked at the address.
+#[derive(Debug)]
+enum Question {
+    Get,
+    Post(BTreeMap<String, Credential>),
+    Bearer(Arc<Client>),
 }
 
 #[derive(Debug)]
@@ -41,8 +54,9 @@ enum Address {
 /// The keys of a document, and what to say when none of them does.
 pub(super) struct Found<'f> {
     pub(super) keys: Vec<ParsedPublicKey>,
-    url: String,
+    request: KeyRequest,
     document: &'f KeyDocument,
+    is_by_id: bool,
 }
 
 impl KeyPlace {
@@ -54,6 +68,11 @@ impl KeyPlace {
             true => Self::compile(rule, scope).map(Some),
             false => Ok(None),
         }
+    }
+
+    /// Whether the scheme's keys are used beside the receiver's secrets.
+    pub(super) fn is_besides(scheme: &catalog::Scheme) -> bool {
+        scheme.keys.as_ref().is_some_and(|rule| rule.besides)
     }
 
     /// The place that a handshake wants called.
@@ -83,13 +102,23 @@ impl KeyPlace {
         };
         let certificate_of =
             scope.expand_all(&rule.certificate_of)?.iter().map(name).collect::<Result<_, _>>()?;
-        let place = Self { address, hosts, certificate_of, key_id };
-        if let Address::Fixed(url) = &place.address
-            && !place.allows(url)
-        {
-            return Err(CompileError::malformed("key URL", url, "it must be https, of one of keys.hosts"));
+        let question = Question::compile(rule, scope)?;
+        let is_by_id = question.names_id() || matches!(&address, Address::Fixed(url) if url.contains(KEY_ID));
+        let place = Self { address, hosts, certificate_of, key_id, question, is_by_id };
+        let own = match &place.address {
+            Address::Fixed(url) => Some(url.replace(KEY_ID, "id")),
+            Address::Named(_) => None,
+        };
+        let token = match &place.question {
+            Question::Bearer(client) => Some(client.token_url.clone()),
+            _ => None,
+        };
+        match own.iter().chain(&token).find(|url| !place.allows(url)) {
+            Some(url) => {
+                Err(CompileError::malformed("key URL", url, "it must be https, of one of keys.hosts"))
+            }
+            None => Ok(place),
         }
-        Ok(place)
     }
 
     /// The address, of an allowed host.
@@ -103,14 +132,19 @@ impl KeyPlace {
         if self.allows(&url) { Ok(Cow::Owned(url)) } else { Err(NOT_ALLOWED) }
     }
 
-    /// The document there, once it was fetched.
-    pub(super) fn document<'f>(&self, view: &View<'f>) -> Result<(Cow<'_, str>, &'f KeyDocument), Stop> {
-        let url = self.url(view)?;
-        let document = view.fetched.and_then(|fetched| fetched.get(&url));
-        match document {
-            Some(document) => Ok((url, document)),
-            None => Err(Stop::needs(&url)),
+    /// What to fetch for a request that names that key.
+    fn request(&self, view: &View<'_>, id: Option<&str>) -> Result<KeyRequest, Refusal> {
+        let mut url = self.url(view)?.into_owned();
+        let id = match self.is_by_id {
+            true => id.filter(|id| is_key_id(id)).ok_or(NO_KEY_ID)?,
+            false => "",
+        };
+        if url.contains(KEY_ID) {
+            url = url.replace(KEY_ID, id);
+        } else if self.is_by_id {
+            url = format!("{url}#{id}");
         }
+        Ok(KeyRequest { url, ask: self.question.ask(id), beyond: None })
     }
 
     /// The keys there of that algorithm, and of the request's key id where the row names one.
@@ -136,12 +170,15 @@ impl KeyPlace {
         id: Option<&str>,
         now: Timestamp,
     ) -> Result<Found<'f>, Stop> {
-        let (url, document) = self.document(view)?;
+        let request = self.request(view, id)?;
+        let Some(document) = view.fetched.and_then(|fetched| fetched.get(&request.url)) else {
+            return Err(Stop::NeedsKey(request));
+        };
         let keys = match self.certificate_of.as_slice() {
             [] => public_key::published(algorithm, &document.bytes, id).map_err(|_| UNREADABLE)?,
             names => self.certified(&document.bytes, names, algorithm, now)?,
         };
-        Ok(Found { keys, url: url.into_owned(), document })
+        Ok(Found { keys, request, document, is_by_id: self.is_by_id })
     }
 
     fn certified(
@@ -173,9 +210,70 @@ impl KeyPlace {
 impl Found<'_> {
     /// What to say when no key gives the signature: one that is newer than the document might.
     pub(super) fn none_does(&self, refusal: Refusal) -> Stop {
-        Stop::outdated(&self.url, self.document, refusal)
+        match self.is_by_id {
+            true => refusal.into(),
+            false => Stop::outdated(&self.request, self.document, refusal),
+        }
     }
 }
+
+impl Question {
+    fn compile(rule: &KeysFrom, scope: &Scope<'_>) -> Result<Self, CompileError> {
+        match (&rule.token, rule.post.is_empty()) {
+            (None, true) => Ok(Self::Get),
+            (None, false) => {
+                let member = |(name, text): (&String, &String)| {
+                    Ok((name.clone(), Credential::new(scope.expand(text)?.into_owned())))
+                };
+                rule.post.iter().map(member).collect::<Result<_, _>>().map(Self::Post)
+            }
+            (Some(client), true) => {
+                let (id, secret) = (scope.expand(&client.id)?, scope.expand(&client.secret)?);
+                Ok(Self::Bearer(Arc::new(Client {
+                    token_url: scope.expand(&client.url)?.into_owned(),
+                    credentials: Credential::new(format!("{id}:{secret}")),
+                    scope: client.scope.clone(),
+                })))
+            }
+            (Some(_), false) => {
+                Err(CompileError::Incomplete { problem: "keys take post or token, and not both" })
+            }
+        }
+    }
+
+    fn names_id(&self) -> bool {
+        matches!(self, Self::Post(members) if members.values().any(|text| text.text().contains(KEY_ID)))
+    }
+
+    fn ask(&self, id: &str) -> Ask {
+        match self {
+            Self::Get => Ask::Get,
+            Self::Post(members) => {
+                let member = |(name, text): (&String, &Credential)| {
+                    (name.clone(), serde_json::Value::from(text.text().replace(KEY_ID, id)))
+                };
+                let json: serde_json::Map<_, _> = members.iter().map(member).collect();
+                Ask::Post(Credential::new(serde_json::Value::from(json).to_string()))
+            }
+            Self::Bearer(client) => Ask::Bearer(client.clone()),
+        }
+    }
+}
+
+/// What stands for the key's id in a row.
+const KEY_ID: &str = "{key_id}";
+
+/// It becomes part of an address: nothing that could lead elsewhere.
+fn is_key_id(id: &str) -> bool {
+    (1..=KEY_ID_BYTES_MAX).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// The longest id of a key that is asked for: they are UUIDs.
+const KEY_ID_BYTES_MAX: usize = 128;
+
+const NO_KEY_ID: Refusal =
+    Refusal::new(Reason::SignatureMalformed, "the signature names no key, or none that could be one");
 
 /// The longest address that is fetched from.
 const URL_BYTES_MAX: usize = 1_024;

@@ -63,7 +63,7 @@ mod xml;
 
 pub use admission::{Admission, Refusal, Reply};
 pub use error::CompileError;
-pub use fetched::{Fetched, KeyDocument, KeyRequest};
+pub use fetched::{Ask, Client, Credential, Fetched, KeyDocument, KeyRequest};
 pub use hints::{Hint, hints};
 pub use mask::{MASKED, Mask, Masked, mask};
 pub use public_url::PublicUrl;

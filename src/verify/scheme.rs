@@ -62,7 +62,7 @@ impl Scheme {
                 Signed::compile(scheme, scope, secrets, tolerance)?.map(Check::Signed)
             }
             VerifyBy::Jwt => Jwt::compile(scheme, scope, secrets)?.map(Check::Jwt),
-            VerifyBy::Token | VerifyBy::Basic => Ok(Check::Token(Token::compile(scheme, scope, secrets)?)),
+            VerifyBy::Token | VerifyBy::Basic => Token::compile(scheme, scope, secrets)?.map(Check::Token),
             VerifyBy::Named => named::compile(scheme, scope, secrets, tolerance)?.map(Check::Named),
             VerifyBy::None => Ok(Check::Nothing),
         };

@@ -42,6 +42,7 @@ impl Keys {
         secrets: &[Secret],
     ) -> Result<Result<Self, Problem>, CompileError> {
         let algorithm = scope.expand(&scheme.algorithm)?;
+        let secrets = if KeyPlace::is_besides(scheme) { &[] } else { secrets };
         let derivation = Derivation::compile(&scheme.key, scope)?;
         let derived = || secrets.iter().map(|secret| derivation.key(secret)).collect::<Result<Vec<_>, _>>();
         Ok(match scheme.verify {

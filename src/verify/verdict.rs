@@ -22,16 +22,11 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    /// Asks for a document that wasn't fetched yet.
-    pub(super) fn needs(url: &str) -> Self {
-        Self::NeedsKey(KeyRequest { url: url.to_owned(), beyond: None })
-    }
-
     /// Asks for a newer version of a document that didn't do; refuses when there can't be one.
-    pub(super) fn outdated(url: &str, document: &KeyDocument, refusal: Refusal) -> Self {
+    pub(super) fn outdated(request: &KeyRequest, document: &KeyDocument, refusal: Refusal) -> Self {
         match document.is_current {
             true => Self::Refused(refusal),
-            false => Self::NeedsKey(KeyRequest { url: url.to_owned(), beyond: Some(document.version) }),
+            false => Self::NeedsKey(KeyRequest { beyond: Some(document.version), ..request.clone() }),
         }
     }
 }

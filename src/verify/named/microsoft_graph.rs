@@ -36,9 +36,10 @@ struct MicrosoftGraph {
 
 pub(super) fn compile(parts: &Parts<'_>) -> Compiled {
     let state = Token::compile(parts.scheme, parts.scope, parts.secrets)?;
-    let tokens = match Jwt::compile(parts.scheme, parts.scope, &[])? {
-        Ok(tokens) => tokens,
-        Err(problem) => return Ok(Err(problem)),
+    let tokens = Jwt::compile(parts.scheme, parts.scope, &[])?;
+    let (state, tokens) = match (state, tokens) {
+        (Ok(state), Ok(tokens)) => (state, tokens),
+        (Err(problem), _) | (_, Err(problem)) => return Ok(Err(problem)),
     };
     Ok(Ok(Box::new(MicrosoftGraph {
         state,

@@ -2,6 +2,7 @@
 
 mod aws_sns;
 mod detached_jws;
+mod ebay;
 mod lark_challenge;
 mod microsoft_graph;
 mod paddle_classic;
@@ -45,7 +46,7 @@ pub(super) struct Parts<'p> {
     pub(super) tolerance: Option<Duration>,
 }
 
-const KNOWN: &str = "aws-sns, detached-jws, lark-challenge, microsoft-graph, paddle-classic";
+const KNOWN: &str = "aws-sns, detached-jws, ebay, lark-challenge, microsoft-graph, paddle-classic";
 
 type Compiled = Result<Result<Box<dyn Named>, Problem>, CompileError>;
 
@@ -60,6 +61,7 @@ pub(super) fn compile(
     match scheme.scheme.as_str() {
         "aws-sns" => aws_sns::compile(&parts),
         "detached-jws" => detached_jws::compile(&parts),
+        "ebay" => ebay::compile(&parts),
         "lark-challenge" => lark_challenge::compile(&parts),
         "microsoft-graph" => microsoft_graph::compile(&parts),
         "paddle-classic" => paddle_classic::compile(&parts),
