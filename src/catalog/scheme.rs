@@ -22,6 +22,9 @@ pub struct Scheme {
     /// A setting without which there is no such scheme.
     #[serde(default)]
     pub needs: Option<SettingName>,
+    /// A setting with which there is none.
+    #[serde(default)]
+    pub unless: Option<SettingName>,
     /// `named`: which of the schemes that are code, such as `paddle-classic`.
     #[serde(default)]
     pub scheme: String,

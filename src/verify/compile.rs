@@ -52,9 +52,10 @@ fn choose<'r>(
     let known = || row.schemes.iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>().join(", ");
     let Some(names) = &settings.schemes else {
         let mut usual: Vec<_> = row.schemes.iter().filter(|scheme| !is_on_request(scheme)).collect();
-        for scheme in row.schemes.iter().filter(|scheme| scheme.needs.is_some()) {
-            let needed = scheme.needs.as_deref().map(|name| scope.value(name)).transpose()?;
-            if needed.is_some_and(<[u8]>::is_empty) {
+        for scheme in &row.schemes {
+            let value = |name: &Option<String>| name.as_deref().map(|name| scope.value(name)).transpose();
+            let (needed, unwanted) = (value(&scheme.needs)?, value(&scheme.unless)?);
+            if needed.is_some_and(<[u8]>::is_empty) || unwanted.is_some_and(|value| !value.is_empty()) {
                 usual.retain(|usual| usual.name != scheme.name);
             }
         }

@@ -355,6 +355,16 @@ fn a_credential_is_read_only_where_it_can_be_masked() {
 }
 
 #[test]
+fn a_batch_of_which_one_event_is_signed_is_warned_about() {
+    let mut asked = settings("a made-up secret of some length");
+    let warnings = compile("segment", &asked).unwrap().warnings().to_vec();
+    assert!(!warnings.contains(&Warning::BodyNotSigned { signs: catalog::Signs::Part }), "{warnings:?}");
+    asked.set("schemes", "sha1,batch".into()).unwrap();
+    let warnings = compile("segment", &asked).unwrap().warnings().to_vec();
+    assert!(warnings.contains(&Warning::BodyNotSigned { signs: catalog::Signs::Part }), "{warnings:?}");
+}
+
+#[test]
 fn a_required_setting_cannot_be_empty() {
     // Else what is compared with it would be dropped: anybody's topic would do.
     let row = catalog::find("aws-sns").unwrap();

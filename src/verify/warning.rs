@@ -5,6 +5,7 @@ use std::fmt;
 use super::scheme::{Check, Scheme};
 use super::secret::Secret;
 use super::settings::{CapturePolicy, ReceiverSettings};
+use super::source::Source;
 use super::variable::Variable;
 use crate::catalog::{self, Replay, Row, Signs, VerifyBy};
 
@@ -85,7 +86,11 @@ pub(super) fn all(
     }
     let covers_body =
         chosen.iter().all(|scheme| scheme.verify.covers_body()) && schemes.iter().all(covers_body);
-    let signs = if covers_body { row.signs } else { Signs::Nothing };
+    let signs = match (covers_body, row.signs) {
+        (false, _) => Signs::Nothing,
+        (true, Signs::Body) if schemes.iter().any(covers_a_part) => Signs::Part,
+        (true, signs) => signs,
+    };
     if signs != Signs::Body {
         warnings.push(Warning::BodyNotSigned { signs });
     }
@@ -118,6 +123,19 @@ fn covers_body(scheme: &Scheme) -> bool {
         _ => false,
     };
     signed.messages.iter().all(|message| message.has(&of_body))
+}
+
+/// Whether it is a value of the body that is signed, and not the body.
+fn covers_a_part(scheme: &Scheme) -> bool {
+    let Check::Signed(signed) = &scheme.check else { return false };
+    let is_whole = |variable: &Variable| match variable {
+        Variable::Source(source) => !source.is_in_body() || matches!(source, Source::Body),
+        _ => true,
+    };
+    let is_body = |variable: &Variable| matches!(variable, Variable::Body | Variable::FormSorted);
+    signed.messages.iter().any(|message| {
+        !message.has(&is_body) && message.needed().into_iter().any(|variable| !is_whole(variable))
+    })
 }
 
 /// Then replay protection is what the row says; but what is said there doesn't hold for schemes of old.

@@ -50,17 +50,17 @@ pub fn jws(data: &[u8]) {
     static SIGNER: LazyLock<(Ed25519KeyPair, Verifier)> = LazyLock::new(signer);
     let mut input = Input(data);
     let is_edited = input.byte() % 2 == 1;
-    let (token, body) = match is_edited {
+    let (sent, body) = match is_edited {
         false => (input.text(255).into_bytes(), input.0.to_vec()),
         true => {
             let (edits, body) = (input.bytes(16), input.0.to_vec());
             (edited(signed(&SIGNER.0, &body).as_bytes(), edits), body)
         }
     };
-    let is_genuine = token == signed(&SIGNER.0, &body).as_bytes();
-    let Ok(token) = HeaderValue::from_bytes(&token) else { return };
+    let is_genuine = sent == signed(&SIGNER.0, &body).as_bytes();
+    let Ok(sent) = HeaderValue::from_bytes(&sent) else { return };
     let mut headers = HeaderMap::new();
-    headers.insert("x-neon-signature", token);
+    headers.insert("x-neon-signature", sent);
     headers.insert("x-neon-timestamp", HeaderValue::from_static("0"));
     let delivery = Delivery { headers, body: body.into(), ..delivery(Input(b"")) };
     let is_believed = matches!(SIGNER.1.admit(delivery, NOW), Admission::Event(_));

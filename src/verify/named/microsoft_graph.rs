@@ -6,6 +6,7 @@
 //! application, and whoever asked for them (`azp`, in old ones `appid`) is Graph's own.
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use super::{Compiled, Named, Parts};
 use crate::reason::Reason;
@@ -72,6 +73,9 @@ impl MicrosoftGraph {
         for span in tokens {
             let token = value_text(document.text(span)).ok_or(NO_TOKENS)?;
             let claims = self.tokens.verify_compact(token.as_bytes(), &Context::of(view), now)?;
+            if !is_issued_by_tenant(&claims) {
+                return Err(NOT_ISSUED.into());
+            }
             let publisher = claims.get("azp").or_else(|| claims.get("appid"));
             if publisher.is_none_or(|publisher| publisher != PUBLISHER) {
                 return Err(NOT_GRAPH.into());
@@ -81,6 +85,20 @@ impl MicrosoftGraph {
     }
 }
 
+/// The identity platform issues a tenant's tokens in the tenant's name; of old under another host.
+fn is_issued_by_tenant(claims: &Map<String, Value>) -> bool {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let Some(issuer) = text("iss") else { return false };
+    let of_today = issuer.strip_prefix("https://login.microsoftonline.com/");
+    let of_old = issuer.strip_prefix("https://sts.windows.net/");
+    let tenant = of_today.and_then(|rest| rest.strip_suffix("/v2.0"));
+    let tenant = tenant.or_else(|| of_old.and_then(|rest| rest.strip_suffix('/'))).unwrap_or_default();
+    let is_id = !tenant.is_empty() && tenant.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    is_id && text("tid").is_none_or(|id| id.eq(tenant))
+}
+
+const NOT_ISSUED: Refusal =
+    Refusal::new(Reason::SignatureMismatch, "a validation token was issued by another than its tenant");
 const TOO_MANY: Refusal = Refusal::new(Reason::BodyMalformed, "there are more tokens than are verified");
 const NO_TOKENS: Refusal =
     Refusal::new(Reason::SignatureMissing, "encrypted notifications come without a validation token");
