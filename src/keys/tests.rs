@@ -164,7 +164,7 @@ async fn a_document_comes_over_tls_and_nothing_else_does() {
     let good = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
     assert_eq!(fetch(good).await.unwrap(), "{}");
     let moved = b"HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n";
-    assert_eq!(fetch(moved).await, Err(FetchError::Status(http::StatusCode::FOUND)));
+    assert_eq!(fetch(moved).await, Err(FetchError::Status(StatusCode::FOUND)));
     let large = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{}";
     assert_eq!(fetch(large).await, Err(FetchError::Answer));
     let short = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}";

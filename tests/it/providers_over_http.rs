@@ -268,8 +268,19 @@ fn handshakes_are_answered_to_the_letter() {
         for vector in vectors(name) {
             if vector.expect == "answer" && vector.fetched.is_empty() && vector.url.starts_with(PUBLIC_URL) {
                 let id = format!("h{}", handshakes.len());
-                config.push_str(&vector.receiver(name, &format!("id = \"{id}\"\ntolerance = \"36500d\"\n")));
                 let mut request = vector.request();
+                let mut more = format!("id = \"{id}\"\ntolerance = \"36500d\"\n");
+                // An answer that is made of the URL takes the vector's own path.
+                let is_of_url = find(name).is_some_and(Row::signs_url);
+                if is_of_url {
+                    let path = request.target.split('?').next().unwrap();
+                    writeln!(more, "path = \"{path}\"").unwrap();
+                }
+                config.push_str(&vector.receiver(name, &more));
+                if is_of_url {
+                    handshakes.push((name, vector, request));
+                    continue;
+                }
                 let query =
                     vector.url.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
                 request.target = format!("/api/webhooks/incoming/{name}/{id}{query}");

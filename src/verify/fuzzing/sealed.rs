@@ -34,14 +34,13 @@ pub fn xml(data: &[u8]) {
     let Ok(element) = Mask::parse("xml:Id") else { return };
     let masked = mask(&[element], &HeaderMap::new(), "", &Bytes::copy_from_slice(data)).body;
     let after = xml::elements(&masked, "Id");
-    assert_eq!(after.len(), spans.len());
+    // A start tag that begins in another's text, in what isn't XML, goes with that text.
+    assert!(after.len() <= spans.len() && after.is_empty() == spans.is_empty());
     assert!(after.iter().all(|span| &masked[span.clone()] == b"***"));
-    let rest = |body: &[u8], spans: &[std::ops::Range<usize>]| {
-        let starts = std::iter::once(0).chain(spans.iter().map(|span| span.end));
-        let ends = spans.iter().map(|span| span.start).chain([body.len()]);
-        starts.zip(ends).flat_map(|(start, end)| body[start..end].to_vec()).collect::<Vec<u8>>()
-    };
-    assert_eq!(rest(data, &spans), rest(&masked, &after));
+    let starts = std::iter::once(0).chain(spans.iter().map(|span| span.end));
+    let ends = spans.iter().map(|span| span.start).chain([data.len()]);
+    let rest: Vec<&[u8]> = starts.zip(ends).map(|(start, end)| &data[start..end]).collect();
+    assert_eq!(masked, rest.join(&b"***"[..]));
 }
 
 /// A detached signature is believed only when it is the one that the key made over this body: neither any other
