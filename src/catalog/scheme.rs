@@ -215,6 +215,9 @@ pub struct Decrypt {
     /// `tencent`: the id that stands at the end; empty for any.
     #[serde(default)]
     pub receiver: String,
+    /// `tencent` with `hash`: whether bodies of answers are encrypted and signed in turn, in JSON.
+    #[serde(default)]
+    pub seals_answers: bool,
 }
 
 /// How an encrypted text is put together.

@@ -3,7 +3,9 @@
 //! CBC protects nothing by itself. Whoever calls this has verified a signature over the encrypted text, or
 //! gives one and the same refusal whatever goes wrong here: else the padding would be an oracle.
 
-use aws_lc_rs::cipher::{AES_256, DecryptingKey, DecryptionContext, UnboundCipherKey};
+use aws_lc_rs::cipher::{
+    AES_256, DecryptingKey, DecryptionContext, EncryptingKey, EncryptionContext, UnboundCipherKey,
+};
 use aws_lc_rs::iv::FixedLength;
 use zeroize::Zeroizing;
 
@@ -30,6 +32,18 @@ pub(super) fn decrypt(key: &Key, iv: &[u8; BLOCK_BYTES], text: &[u8], padded_to:
     is_padding.then_some(plain)
 }
 
+/// The text, padded to a multiple of that many bytes and encrypted; `None` when the library can't.
+pub(super) fn encrypt(key: &Key, iv: &[u8; BLOCK_BYTES], text: &[u8], pad_to: u8) -> Option<Vec<u8>> {
+    let key = UnboundCipherKey::new(&AES_256, &key[..]).ok()?;
+    let context = EncryptionContext::Iv128(FixedLength::from(iv));
+    let past = u8::try_from(text.len() % usize::from(pad_to)).ok()?;
+    let pad = pad_to - past;
+    let mut sealed = text.to_vec();
+    sealed.extend(std::iter::repeat_n(pad, usize::from(pad)));
+    EncryptingKey::cbc(key).ok()?.less_safe_encrypt(&mut sealed, context).ok()?;
+    Some(sealed)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -40,6 +54,14 @@ mod tests {
         #[test]
         fn never_panics(text: Vec<u8>, key: [u8; 32], iv: [u8; 16]) {
             let _ = decrypt(&Zeroizing::new(key), &iv, &text, 32);
+        }
+
+        #[test]
+        fn decrypts_what_it_encrypted(text: Vec<u8>, key: [u8; 32], iv: [u8; 16]) {
+            let key = Zeroizing::new(key);
+            let sealed = encrypt(&key, &iv, &text, 32).unwrap();
+            prop_assert_eq!(sealed.len() % 32, 0);
+            prop_assert_eq!(decrypt(&key, &iv, &sealed, 32), Some(text));
         }
     }
 }

@@ -11,6 +11,7 @@ use super::encoding::{self, Encoding};
 use super::error::CompileError;
 use super::json::Document;
 use super::key::Problem;
+use super::seal::{PADDED_TO, Seal};
 use super::secret::Secret;
 use super::settings::Scope;
 use super::signed;
@@ -22,10 +23,11 @@ use crate::reason::Reason;
 
 /// A compiled rule.
 pub(super) struct Decrypt {
-    source: Source,
+    pub(super) source: Source,
     framing: Framing,
     keys: Vec<Key>,
     receiver: Vec<u8>,
+    seals_answers: bool,
 }
 
 impl Decrypt {
@@ -46,7 +48,18 @@ impl Decrypt {
         };
         let source = Source::parse(&rule.from)?;
         let receiver = scope.expand(&rule.receiver)?.into_owned().into_bytes();
-        Ok(Ok(Self { source, framing: rule.framing, keys, receiver }))
+        let seals_answers = rule.seals_answers;
+        if seals_answers && (rule.framing != Framing::Tencent || receiver.is_empty()) {
+            let problem = "answers are sealed by framing tencent only, and for a receiver";
+            return Err(CompileError::Incomplete { problem });
+        }
+        Ok(Ok(Self { source, framing: rule.framing, keys, receiver, seals_answers }))
+    }
+
+    /// What answers are sealed with, where they are.
+    pub(super) fn seal(&self) -> Option<Seal<'_>> {
+        let key = self.keys.first().filter(|_| self.seals_answers)?;
+        Some(Seal { key, receiver: &self.receiver })
     }
 
     /// What is inside; nothing where nothing is encrypted.
@@ -79,7 +92,7 @@ fn lark_key(secret: &Secret) -> Key {
     key
 }
 
-fn tencent_key(text: &str) -> Option<Key> {
+pub(super) fn tencent_key(text: &str) -> Option<Key> {
     let bytes = Zeroizing::new(encoding::key_of_loose_base64(text.trim().as_bytes())?);
     Some(Zeroizing::new(<[u8; 32]>::try_from(&bytes[..]).ok()?))
 }
@@ -91,9 +104,9 @@ fn open_lark(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-fn open_tencent(key: &Key, bytes: &[u8], receiver: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn open_tencent(key: &Key, bytes: &[u8], receiver: &[u8]) -> Option<Vec<u8>> {
     let iv = key.first_chunk::<BLOCK_BYTES>()?;
-    let plain = aes::decrypt(key, iv, bytes, 32)?;
+    let plain = aes::decrypt(key, iv, bytes, usize::from(PADDED_TO))?;
     let (length, rest) = plain.get(BLOCK_BYTES..)?.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
     let (text, id) = rest.split_at_checked(length)?;

@@ -116,6 +116,12 @@ impl Draft {
         Ok(())
     }
 
+    /// Puts a value where the source is read, into a JSON body that holds nothing else.
+    pub(super) fn put_alone(&mut self, source: &Source, text: &str) -> Result<(), SignError> {
+        self.body = Body::Json(Value::Object(Map::new()));
+        self.put(source, text, false)
+    }
+
     /// Whether the source would find something.
     pub(super) fn has(&self, source: &Source) -> bool {
         source.one(&View::new(&self.delivery(), None)).is_ok()

@@ -40,6 +40,7 @@ mod public_key;
 mod public_url;
 mod row_check;
 mod scheme;
+mod seal;
 mod secret;
 mod settings;
 mod sign;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::admission::Refusal;
+use super::admission::{Refusal, Reply};
 use super::condition::Condition;
 use super::decrypt::Decrypt;
 use super::error::CompileError;
@@ -35,7 +35,7 @@ pub(super) struct Scheme {
     pub(super) require: Vec<Condition>,
     /// The values that are verified one by one, each as if it were the body.
     pub(super) each: Option<Pointer>,
-    decrypt: Option<Decrypt>,
+    pub(super) decrypt: Option<Decrypt>,
     pub(super) check: Check,
 }
 
@@ -76,6 +76,9 @@ impl Scheme {
             Ok(decrypt) => decrypt,
             Err(problem) => return Ok(Err(problem)),
         };
+        if decrypt.as_ref().is_some_and(|rule| rule.seal().is_some()) && scheme.verify != VerifyBy::Hash {
+            return Err(CompileError::Incomplete { problem: "answers are sealed by schemes of a hash only" });
+        }
         let require = Condition::compile_all(&scheme.require, scope)?;
         let name = Arc::from(scheme.name.as_str());
         let each = scope.expand(&scheme.each)?;
@@ -110,6 +113,19 @@ impl Scheme {
                 }
             }
         }
+    }
+
+    /// The answer as the provider reads it: sealed, under the secret that the request was signed with, where
+    /// the scheme says so.
+    pub(super) fn answer(&self, reply: Reply, view: &View<'_>, now: Timestamp) -> Result<Reply, Refusal> {
+        let Some(seal) = self.decrypt.as_ref().and_then(Decrypt::seal) else { return Ok(reply) };
+        let token = match &self.check {
+            Check::Signed(signed) => signed.secret_of(view),
+            _ => None,
+        };
+        let body = token.and_then(|token| seal.seal(&reply.body, token, now));
+        let body = body.ok_or(Refusal::key_unavailable("the answer can't be encrypted"))?;
+        Ok(Reply { body, ..reply })
     }
 
     fn verify_whole(&self, view: &View<'_>, now: Timestamp) -> Verdict {

@@ -77,6 +77,13 @@ impl Verifier {
         for condition in &scheme.require {
             self.meet(condition, &mut draft)?;
         }
+        if let Some(decrypt) = &scheme.decrypt
+            && let Some(seal) = decrypt.seal()
+            && !draft.has(&decrypt.source)
+        {
+            let text = seal.encrypt(&draft.delivery().body).ok_or(SignError::ValueMissing)?;
+            draft.put_alone(&decrypt.source, &text)?;
+        }
         if let Some(each) = &scheme.each {
             draft.enter(each);
         }

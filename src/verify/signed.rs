@@ -127,6 +127,16 @@ impl Signed {
         }
     }
 
+    /// The secret that the request's plain hash was made with.
+    pub(super) fn secret_of(&self, view: &View<'_>) -> Option<&[u8]> {
+        let values = self.values(view).ok()?;
+        let candidates = self.candidates(&values).ok()?;
+        let timestamp = self.timestamp(view, &values).ok()?;
+        let context = Context { timestamp: timestamp.as_deref(), ..Context::of(view) };
+        let secret = |message| self.keys.secret_of(message, &context, &candidates).ok().flatten();
+        self.messages.iter().find_map(secret)
+    }
+
     fn values<'a>(&self, view: &View<'a>) -> Result<Vec<Cow<'a, [u8]>>, Refusal> {
         let mut values = Vec::new();
         for source in &self.sources {

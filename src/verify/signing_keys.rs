@@ -81,6 +81,23 @@ impl Keys {
         }
     }
 
+    /// The secret in a plain hash that is one of the candidates.
+    pub(super) fn secret_of(
+        &self,
+        message: &Template,
+        context: &Context<'_, '_>,
+        candidates: &[Vec<u8>],
+    ) -> Result<Option<&[u8]>, Gap> {
+        let Self::Hash(algorithm, secrets) = self else { return Ok(None) };
+        for secret in secrets {
+            let expected = hash(algorithm, secret, message, context)?;
+            if candidates.iter().any(|given| compare::same(given, expected.as_ref())) {
+                return Ok(Some(secret));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether any candidate is a signature of the message.
     pub(super) fn match_any(
         &self,
@@ -98,14 +115,7 @@ impl Keys {
                 }
                 Ok(false)
             }
-            Self::Hash(algorithm, secrets) => {
-                for secret in secrets {
-                    if is_candidate(hash(algorithm, secret, message, context)?.as_ref()) {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
+            Self::Hash(..) => Ok(self.secret_of(message, context, candidates)?.is_some()),
             // Their keys are found first, and are public ones then.
             Self::Published(..) => Ok(false),
             Self::Public(keys) => {

@@ -111,9 +111,13 @@ impl Verifier {
         })?;
         // From here on the request is authentic, and what it says is what is inside.
         let opened = inside.map(|body| Delivery { body, ..delivery.clone() });
+        let received = view;
         let view = View::new(opened.as_ref().unwrap_or(delivery), self.public_url.as_ref());
-        if let Some(answer) = self.handshake(&view, true) {
-            return Ok(Judged::Handshake(Box::new(answer)));
+        if let Some(mut admission) = self.handshake(&view, true) {
+            if let Admission::Answered { reply, .. } = &mut admission {
+                *reply = scheme.answer(reply.clone(), &received, now)?;
+            }
+            return Ok(Judged::Handshake(Box::new(admission)));
         }
         if !self.methods.contains(&delivery.method) {
             let detail = "events don't come by that method";
@@ -128,6 +132,7 @@ impl Verifier {
             self.judge_strictly(*rule, delivery, &event)?;
         }
         let acknowledgement = self.acknowledgement.reply(&Context::of(&view));
+        let acknowledgement = scheme.answer(acknowledgement, &received, now)?;
         Ok(Judged::Event(event, Accepted { scheme: scheme.name.clone(), acknowledgement }))
     }
 

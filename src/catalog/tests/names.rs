@@ -75,6 +75,7 @@ const RESEARCHED: &[&str] = &[
     "dialpad",
     "digitalocean",
     "dingtalk",
+    "dingtalk-events",
     "discord",
     "discord-events",
     "discourse",

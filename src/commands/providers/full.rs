@@ -180,6 +180,7 @@ impl Page {
         }
         if let Some(decrypt) = &scheme.decrypt {
             self.fact("decrypts", &decrypt.from);
+            self.fact("answers", if decrypt.seals_answers { "encrypted and signed in turn" } else { "" });
         }
         if !key.decode.is_empty() || !key.strip_prefix.is_empty() {
             self.fact("key", format!("{}{}", key.decode, prefix(&key.strip_prefix.join(" or "))).trim());
