@@ -66,6 +66,11 @@ impl Row {
     /// Whether the usual schemes or a handshake's answer take the URL that the sender was given.
     pub fn signs_url(&self) -> bool {
         let schemes = self.schemes.iter().filter(|scheme| !scheme.must_be_asked_for());
+        // What its signatures cover they say themselves, and most cover the URL or a part of it.
+        let says_itself = |scheme: &Scheme| scheme.scheme == "http-message-signatures";
+        if schemes.clone().any(says_itself) {
+            return true;
+        }
         let signed = schemes.flat_map(|scheme| {
             let required = scheme.require.iter().filter_map(|condition| condition.equals.as_ref());
             let claimed = scheme.claims.iter().filter_map(|claim| claim.equals.as_ref());

@@ -59,6 +59,7 @@ const JUDGED: &[&str] = &[
     "fusionauth",
     "gemini",
     "generic-hmac",
+    "generic-http-signatures",
     "generic-token",
     "gitea",
     "github",

@@ -3,6 +3,7 @@
 mod aws_sns;
 mod detached_jws;
 mod ebay;
+mod http_message_signatures;
 mod lark_challenge;
 mod microsoft_graph;
 mod paddle_classic;
@@ -46,7 +47,8 @@ pub(super) struct Parts<'p> {
     pub(super) tolerance: Option<Duration>,
 }
 
-const KNOWN: &str = "aws-sns, detached-jws, ebay, lark-challenge, microsoft-graph, paddle-classic";
+const KNOWN: &str =
+    "aws-sns, detached-jws, ebay, http-message-signatures, lark-challenge, microsoft-graph, paddle-classic";
 
 type Compiled = Result<Result<Box<dyn Named>, Problem>, CompileError>;
 
@@ -62,6 +64,7 @@ pub(super) fn compile(
         "aws-sns" => aws_sns::compile(&parts),
         "detached-jws" => detached_jws::compile(&parts),
         "ebay" => ebay::compile(&parts),
+        "http-message-signatures" => http_message_signatures::compile(&parts),
         "lark-challenge" => lark_challenge::compile(&parts),
         "microsoft-graph" => microsoft_graph::compile(&parts),
         "paddle-classic" => paddle_classic::compile(&parts),
