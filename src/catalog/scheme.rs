@@ -83,7 +83,7 @@ pub struct Scheme {
     /// `jwt`: which of `HS256`, `HS384`, `HS512`, `RS256`, `RS384`, `RS512`, `ES256` are accepted.
     #[serde(default)]
     pub algorithms: Vec<String>,
-    /// `jwt`: claims and what they must be.
+    /// `jwt`: claims and what they must be; parameters of the signature in `http-message-signatures`.
     #[serde(default)]
     pub claims: Vec<Claim>,
     /// `jwt`: the oldest acceptable `iat`; empty for none.

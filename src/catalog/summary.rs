@@ -30,6 +30,7 @@ impl Row {
         let algorithm = self.with_defaults(&scheme.algorithm);
         match scheme.verify {
             VerifyBy::Hash => format!("{algorithm} hash"),
+            VerifyBy::Named if algorithm.is_empty() => scheme.scheme.clone(),
             VerifyBy::Jwt => format!("jwt {}", scheme.algorithms.join("/")).trim_end().to_owned(),
             kind if algorithm.is_empty() => kind.as_str().to_owned(),
             _ => algorithm.into_owned(),
@@ -112,6 +113,8 @@ mod tests {
             ("generic-token", "token"),
             ("livekit", "jwt HS256"),
             ("twilio", "hmac-sha1"),
+            ("aws-sns", "aws-sns"),
+            ("ebay", "ecdsa-p256-sha1"),
         ] {
             assert_eq!(find(name).unwrap().scheme(), scheme, "{name}");
         }
