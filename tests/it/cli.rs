@@ -159,6 +159,17 @@ fn check_shows_receivers_with_their_urls_and_no_secret() {
     assert!(!ran.stdout.contains(SECRET) && !ran.stdout.contains("another-secret"));
 }
 
+#[test]
+fn who_reads_no_further_ends_nothing_badly() {
+    for args in [&["check", GITHUB][..], &["providers"], &["providers", "github"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = sluiced().args(args).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && said.is_empty(), "{args:?}: {} {said}", ran.status);
+    }
+}
+
 /// Runs a command that must fail before it does anything.
 fn in_vain(command: &str, args: &[&str], dir: &std::path::Path) -> Ended {
     let data = dir.join("data").display().to_string();
