@@ -233,8 +233,9 @@ pub struct ServeFlags {
     #[arg(long, env = "SLUICED_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// A receiver and its secret (env:NAME, file:PATH or text:VALUE); repeat it for one receiver to
-    /// give it several valid secrets. In the environment: SLUICED_RECEIVER_NAME or SLUICED_RECEIVER_NAME__ID
-    #[arg(long, value_name = "NAME[/ID]=SOURCE")]
+    /// give it several valid secrets; NAME alone where none is needed. In the environment:
+    /// SLUICED_RECEIVER_NAME or SLUICED_RECEIVER_NAME__ID
+    #[arg(long, value_name = "NAME[/ID][=SOURCE]")]
     pub receiver: Vec<String>,
     /// What a receiver's scheme needs besides, e.g. generic-hmac.header=text:X-Signature
     #[arg(long, env = "SLUICED_RECEIVER_SET", value_delimiter = '\n', value_name = "NAME[/ID].KEY=SOURCE")]

@@ -57,6 +57,7 @@ pub async fn run(
     announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
     let app = Arc::new(App {
         receivers,
+        keys: Default::default(),
         chain,
         queue,
         remote,
@@ -118,7 +119,7 @@ fn announce(
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let url = format!("{base}{}", receivers.path_of(receiver));
         tracing::info!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), url, "receiver");
-        for warning in receiver.verifier.warnings() {
+        for warning in receiver.verifier().warnings() {
             tracing::warn!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), "{warning}");
         }
     }
