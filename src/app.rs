@@ -14,6 +14,7 @@ use crate::backend::remote::Remote;
 use crate::config::Limits;
 use crate::handlers::Chain;
 use crate::http::budget::Budget;
+use crate::keys::Keys;
 use crate::log::quiet::Quiet;
 use crate::log::summary::Summary;
 use crate::log::{DeliveryRecord, Logger, Outcome};
@@ -49,6 +50,8 @@ impl Phase {
 pub struct App {
     /// Where deliveries go.
     pub receivers: Receivers,
+    /// Keys that providers publish.
+    pub keys: Arc<Keys>,
     /// What happens to them.
     pub chain: Chain,
     /// Where the default queue handler puts them.

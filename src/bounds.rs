@@ -109,6 +109,8 @@ pub const HINTS_BODY_BYTES_MAX: usize = 256 << 10;
 
 /// A secret's file or value.
 pub const SECRET_BYTES_MAX: u64 = 64 << 10;
+/// Secrets that senders hand over to one receiver: each delivery is tried against all of them.
+pub const CAPTURES_MAX: usize = 16;
 /// The configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 64 << 20;
 
@@ -168,3 +170,40 @@ pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 pub const SEND_REPLY_BYTES_MAX: usize = 64 << 10;
 /// A captured request that `verify` reads: two of the largest bodies, and then some.
 pub const CAPTURE_BYTES_MAX: u64 = 64 << 20;
+
+/// How long `check --ready` waits for the daemon's answer: shorter than a container's health check may take.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(4);
+/// What it reads of the answer; `/readyz?verbose` has a line for each of a few things.
+pub const READY_REPLY_BYTES_MAX: usize = 16 << 10;
+/// A key set or certificate: Google's certificates take 6 KiB.
+pub const KEY_BYTES_MAX: usize = 256 << 10;
+/// What one webhook waits for a key; providers wait 3 s and longer for their answer.
+pub const KEY_DEADLINE: Duration = Duration::from_secs(5);
+/// One fetch, from the name's resolution to the last byte.
+pub const KEY_FETCH_TIMEOUT: Duration = Duration::from_secs(4);
+/// One address of the host.
+pub const KEY_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Addresses of a host that are looked at.
+pub const KEY_ADDRESSES_MAX: usize = 16;
+/// Fetches at a time; senders can name certificates, and must not make us call out without end.
+pub const KEY_FETCHES_MAX: usize = 16;
+/// Documents in the cache, 256 KiB each at most.
+pub const KEYS_MAX: usize = 128;
+/// Documents that one webhook may ask for, newer versions included.
+pub const KEY_ROUNDS_MAX: usize = 4;
+/// A document that is used without asking again.
+pub const KEY_FRESH: Duration = Duration::from_secs(3_600);
+/// A document that is used while it can't be fetched anew: providers keep old keys for days.
+pub const KEY_KEPT: Duration = Duration::from_secs(86_400);
+/// A document so young that a key it doesn't have counts as unknown.
+pub const KEY_SETTLED: Duration = Duration::from_secs(30);
+/// How long before its end a bearer token isn't used any more: a fetch may take that long.
+pub const TOKEN_MARGIN: Duration = Duration::from_secs(30);
+/// Clients whose tokens are kept: one for each receiver that needs any.
+pub const CLIENTS_MAX: usize = 1_024;
+/// How often an address that confirms a subscription is called.
+pub const VISITS_MAX: u32 = 4;
+/// The pause before the second time; it doubles.
+pub const VISIT_PAUSE: Duration = Duration::from_secs(2);
+/// Pause after a fetch failed.
+pub const KEY_RETRY_PAUSE: Duration = Duration::from_secs(5);

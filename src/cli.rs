@@ -92,7 +92,8 @@ Examples:
 Examples:
   sluiced check --config /etc/sluiced.toml
   sluiced check --receiver github=env:GITHUB_SECRET
-  sluiced check --connect --config /etc/sluiced.toml     reaches the broker too")]
+  sluiced check --config /etc/sluiced.toml --ready     does the daemon that runs take webhooks?
+  sluiced check --config /etc/sluiced.toml --connect   reaches the broker too")]
     Check(CheckFlags),
     /// Empty a data directory's spool into its broker, then exit
     #[command(
@@ -184,17 +185,6 @@ impl From<Switch> for bool {
     }
 }
 
-/// The flags of `check`.
-#[derive(Clone, Debug, Args)]
-pub struct CheckFlags {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub serve: ServeFlags,
-    /// Reach the broker too
-    #[arg(long)]
-    pub connect: bool,
-}
-
 /// The flags of `drain`.
 #[derive(Clone, Debug, Args)]
 pub struct DrainFlags {
@@ -210,6 +200,21 @@ pub struct DrainFlags {
     /// The least grave lines that are written [default: info]
     #[arg(long, env = "SLUICED_LOG_LEVEL", value_enum, value_name = "LEVEL")]
     pub log_level: Option<Level>,
+}
+
+/// The flags of `check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CheckFlags {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub serve: ServeFlags,
+    /// Ask the daemon that runs with this configuration whether it is ready (/readyz of --ops-listen), and
+    /// nothing else; for a container's health check
+    #[arg(long)]
+    pub ready: bool,
+    /// Reach the broker too
+    #[arg(long, conflicts_with = "ready")]
+    pub connect: bool,
 }
 
 /// The flags of `serve` and `check`.
@@ -228,8 +233,9 @@ pub struct ServeFlags {
     #[arg(long, env = "SLUICED_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// A receiver and its secret (env:NAME, file:PATH or text:VALUE); repeat it for one receiver to
-    /// give it several valid secrets. In the environment: SLUICED_RECEIVER_NAME or SLUICED_RECEIVER_NAME__ID
-    #[arg(long, value_name = "NAME[/ID]=SOURCE")]
+    /// give it several valid secrets; NAME alone where none is needed. In the environment:
+    /// SLUICED_RECEIVER_NAME or SLUICED_RECEIVER_NAME__ID
+    #[arg(long, value_name = "NAME[/ID][=SOURCE]")]
     pub receiver: Vec<String>,
     /// What a receiver's scheme needs besides, e.g. generic-hmac.header=text:X-Signature
     #[arg(long, env = "SLUICED_RECEIVER_SET", value_delimiter = '\n', value_name = "NAME[/ID].KEY=SOURCE")]

@@ -7,18 +7,21 @@
 //! * [`app`]: what all deliveries share.
 //! * [`http`]: sockets, connections, bodies and their bounds.
 //! * [`pipeline`]: the life of a webhook, top to bottom.
-//! * [`receivers`]: which receiver a path means; [`delivery`]: one HTTP request, not yet verified.
+//! * [`receivers`]: which receiver a path means; [`captures`]: secrets that senders hand over; [`delivery`]: one HTTP request, not yet verified.
 //! * [`catalog`]: the providers, one file of data each; [`verify`]: the engine that reads them.
+//! * [`keys`]: keys and certificates that providers publish, fetched and cached.
 //! * [`message`]: from a verified delivery to the message.
 //! * [`handlers`]: what happens to it; [`backend`]: the seam to the queues.
 //! * [`work`]: the worker behind `sluiced work`; [`client`]: its HTTP client, and that of `send`.
 //! * [`reason`]: why a delivery wasn't accepted, and the table that maps it to HTTP.
 //! * [`log`]: one line per delivery; [`metrics`]; [`ops`]: `/livez`, `/readyz`, `/metrics`.
+//! * [`service_manager`]: sockets from systemd, and what it is told.
 //! * [`bounds`] and [`limits`]: every bound with its reason, and the process's own.
 
 pub mod app;
 pub mod backend;
 pub mod bounds;
+pub mod captures;
 pub mod catalog;
 pub mod cli;
 pub mod client;
@@ -27,6 +30,7 @@ pub mod config;
 pub mod delivery;
 pub mod handlers;
 pub mod http;
+pub mod keys;
 pub mod limits;
 pub mod log;
 pub mod message;
@@ -35,6 +39,7 @@ pub mod ops;
 pub mod pipeline;
 pub mod reason;
 pub mod receivers;
+pub mod service_manager;
 pub mod units;
 pub mod verify;
 pub mod work;

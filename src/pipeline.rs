@@ -29,7 +29,7 @@ use crate::log::{DeliveryRecord, Level, Outcome};
 use crate::message;
 use crate::reason::Reason;
 use crate::receivers::Receiver;
-use crate::verify::{Admission, Refusal};
+use crate::verify::{Admission, Refusal, Secret};
 
 /// One request, from its headers to its answer. Always one log line.
 pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client) -> HttpReply {
@@ -43,8 +43,9 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
     };
     open.record.receiver = Some(receiver.clone());
     open.record.id = Some(id.clone());
-    if !receiver.verifier.allows(&head.method) {
-        let allow = Some(receiver.verifier.allow());
+    let verifier = receiver.verifier();
+    if !verifier.allows(&head.method) {
+        let allow = Some(verifier.allow());
         let problem = Problem { allow, ..Problem::new(Reason::MethodNotAllowed) };
         return finish(app, head.version, open.refuse(&problem));
     }
@@ -113,19 +114,32 @@ struct Webhook {
 
 /// From the raw bytes to the receipt.
 async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
-    // Verify the raw bytes; answer a handshake.
+    // Verify the raw bytes, with keys that may have to be fetched; answer a handshake.
     let for_hints = webhook.app.logger.enabled(Level::Debug).then(|| delivery.clone());
     let begun = Instant::now();
-    let admission = webhook.receiver.verifier.admit(delivery, Timestamp::now());
+    let verifier = webhook.receiver.verifier();
+    let admission = webhook.app.keys.admit(&verifier, delivery).await;
     webhook.record.verify_us = Some(micros_since(begun));
     let verified = match admission {
         Admission::Event(verified) => verified,
-        Admission::Answered { reply, handshake, .. } => {
+        Admission::Answered { reply, handshake, captured, visit } => {
+            if let Some(secret) = captured
+                && let Err(refusal) = adopt(webhook.receiver.clone(), secret).await
+            {
+                return webhook.refuse(&refusal, for_hints.as_ref());
+            }
+            if let Some(url) = visit {
+                webhook.app.webhooks.spawn(webhook.app.keys.clone().visit(url));
+            }
             webhook.record.actions = vec![handshake];
             webhook.conclude(Outcome::Answered, None, reply.status);
             return from_reply(&reply);
         }
         Admission::Refused(refusal) => return webhook.refuse(&refusal, for_hints.as_ref()),
+        Admission::NeedsKey { .. } => {
+            let refusal = Refusal::key_unavailable("the key wasn't fetched");
+            return webhook.refuse(&refusal, for_hints.as_ref());
+        }
     };
 
     // Name the actions, build the message.
@@ -159,7 +173,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
             from_reply(response)
         }
         (None, Outcome::Accepted | Outcome::Duplicate) => {
-            let reply = webhook.receiver.verifier.acknowledgement().clone();
+            let reply = verified.acknowledgement().clone();
             webhook.conclude(outcome, None, reply.status);
             from_reply(&reply)
         }
@@ -182,15 +196,29 @@ impl Webhook {
         let problem = Problem { status: refusal.status(), ..Problem::new(refusal.reason) };
         let outcome = if refusal.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
         self.conclude(outcome, Some(refusal.reason), problem.status);
-        problem.reply()
+        self.reply(&problem)
     }
 
     fn fail(&mut self, problem: &Problem<'_>, detail: &str) -> HttpReply {
         self.record.detail = Some(detail.to_owned());
         let outcome = if problem.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
         self.conclude(outcome, Some(problem.reason), problem.status);
-        problem.reply()
+        self.reply(problem)
     }
+
+    /// The problem, in the words that the provider reads.
+    fn reply(&self, problem: &Problem<'_>) -> HttpReply {
+        match self.receiver.verifier().failure(problem.reason.title()) {
+            Some(failure) => problem.reply_with(&failure),
+            None => problem.reply(),
+        }
+    }
+}
+
+/// Keeps a secret that the sender handed over before it is told so.
+async fn adopt(receiver: Arc<Receiver>, secret: Secret) -> Result<(), Refusal> {
+    let adopted = tokio::task::spawn_blocking(move || receiver.adopt(secret)).await;
+    adopted.unwrap_or(Err(Refusal::new(Reason::HandlerFailed, "keeping the secret panicked")))
 }
 
 /// What a handler's error means to the sender.

@@ -32,6 +32,8 @@ pub enum Reason {
     BodyMalformed,
     /// A handshake lacks what its answer needs, or a request that can only be a handshake is none.
     HandshakeMalformed,
+    /// The sender hands over a secret, and the receiver has one already. Anybody can cause it.
+    CaptureRefused,
     /// A strict row: no event name.
     EventMissing,
     /// A strict row: another content type.
@@ -62,7 +64,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tests and for tables.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::RequestMalformed,
         Self::UnknownReceiver,
         Self::MethodNotAllowed,
@@ -76,6 +78,7 @@ impl Reason {
         Self::CertificateUntrusted,
         Self::BodyMalformed,
         Self::HandshakeMalformed,
+        Self::CaptureRefused,
         Self::EventMissing,
         Self::ContentType,
         Self::HeadersTooLarge,
@@ -142,6 +145,7 @@ impl Reason {
             Self::HandshakeMalformed => {
                 ("handshake_malformed", S::BAD_REQUEST, "The request is no handshake of the provider")
             }
+            Self::CaptureRefused => ("capture_refused", S::FORBIDDEN, "The receiver has its secret already"),
             Self::EventMissing => ("event_missing", S::BAD_REQUEST, "The event's name is missing"),
             Self::ContentType => {
                 ("content_type", S::UNSUPPORTED_MEDIA_TYPE, "The content type is not supported")

@@ -1,16 +1,21 @@
 //! Which receiver a path means.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use percent_encoding::percent_decode_str;
 
-use crate::bounds::HINTS_BODY_BYTES_MAX;
-use crate::catalog::Catalog;
+use crate::bounds::{CAPTURES_MAX, HINTS_BODY_BYTES_MAX};
+use crate::captures;
+use crate::catalog::{Catalog, Row};
 use crate::config::{Config, ConfigError, ReceiverConfig};
 use crate::delivery::Delivery;
 use crate::message::MessageOptions;
-use crate::verify::{self, CompileError, PublicUrl, ReceiverSettings, Secret, Verifier};
+use crate::reason::Reason;
+use crate::verify::{
+    self, CapturePolicy, CompileError, PublicUrl, ReceiverSettings, Refusal, Secret, Verifier,
+};
 
 /// A configured endpoint: a provider, an id, secrets.
 #[derive(Debug)]
@@ -21,15 +26,83 @@ pub struct Receiver {
     pub name: String,
     /// As configured; empty without one.
     pub id: String,
-    /// Verifies its deliveries.
-    pub verifier: Verifier,
-    /// What the verifier was made of besides its row, for hints.
-    settings: ReceiverSettings,
+    /// What judges now; replaced as a whole.
+    live: RwLock<Live>,
+    capturing: Option<Capturing>,
     /// Bytes of a body.
     pub body_bytes_max: u64,
     /// Shapes its messages.
     pub message: MessageOptions,
 }
+
+/// A verifier, and what it was made of besides its row.
+#[derive(Clone, Debug)]
+struct Live {
+    verifier: Arc<Verifier>,
+    /// With the secrets that are valid now.
+    settings: Arc<ReceiverSettings>,
+}
+
+impl Live {
+    fn compile(row: &Row, settings: ReceiverSettings) -> Result<Self, CompileError> {
+        let verifier = Arc::new(Verifier::compile(row, &settings)?);
+        Ok(Self { verifier, settings: Arc::new(settings) })
+    }
+}
+
+/// What it takes to make a secret that the sender hands over the receiver's own.
+#[derive(Debug)]
+struct Capturing {
+    row: Row,
+    file: PathBuf,
+    /// Held from the decision to the file: of two secrets at once, one is the first.
+    turn: Mutex<()>,
+}
+
+impl Receiver {
+    /// Verifies its deliveries; another one once a secret was handed over.
+    pub fn verifier(&self) -> Arc<Verifier> {
+        self.live().verifier
+    }
+
+    fn live(&self) -> Live {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes a secret that the sender handed over the receiver's own: on disk first, then in memory. One that
+    /// is known already is fine, as the sender may not have had our answer. Blocks for the disk.
+    pub fn adopt(&self, secret: Secret) -> Result<(), Refusal> {
+        let Some(capturing) = &self.capturing else { return Err(NOT_TAKEN) };
+        let _turn = capturing.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.live().settings;
+        if settings.secrets.iter().any(|known| known.is(&secret)) {
+            return Ok(());
+        }
+        let may_add = match settings.capture {
+            CapturePolicy::Once => settings.secrets.is_empty(),
+            CapturePolicy::Add => settings.secrets.len() < CAPTURES_MAX,
+            CapturePolicy::Never => false,
+        };
+        let is_line = secret.text().is_some_and(|text| !text.contains(char::is_control) && !text.is_empty());
+        if !may_add || !is_line {
+            return Err(NOT_TAKEN);
+        }
+        let mut next = ReceiverSettings::clone(&settings);
+        next.secrets.push(secret);
+        let live = Live::compile(&capturing.row, next).map_err(|_| NOT_TAKEN)?;
+        captures::write(&capturing.file, &live.settings.secrets).map_err(|error| {
+            tracing::error!(receiver = &*self.label, file = %capturing.file.display(), error = %error, "the secret that the sender handed over can't be kept");
+            NOT_KEPT
+        })?;
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        tracing::info!(receiver = &*self.label, file = %capturing.file.display(), "the sender handed over its secret");
+        Ok(())
+    }
+}
+
+const NOT_TAKEN: Refusal =
+    Refusal::new(Reason::CaptureRefused, "the receiver has a secret, or its setting capture takes no other");
+const NOT_KEPT: Refusal = Refusal::new(Reason::NotDurable, "the secret can't be kept");
 
 /// All receivers, by path.
 #[derive(Debug, Default)]
@@ -96,7 +169,7 @@ impl Receivers {
             return Vec::new();
         }
         let Some(row) = self.catalog.find(&receiver.name) else { return Vec::new() };
-        let hints = verify::hints(row, &receiver.settings, delivery, delivery.received_at);
+        let hints = verify::hints(row, &receiver.live().settings, delivery, delivery.received_at);
         hints.iter().map(ToString::to_string).collect()
     }
 
@@ -112,13 +185,22 @@ impl Receivers {
         if let Some(url) = &config.public_url {
             settings.public_url = Some(PublicUrl::base(url).map_err(|e| wrong(&e))?);
         }
-        let verifier = Verifier::compile(row, &settings).map_err(|e| wrong(&e))?;
+        let file = captures::path(&config.queue.data_dir, &label);
+        if row.captures() && (settings.secrets.is_empty() || settings.capture == CapturePolicy::Add) {
+            let kept = captures::read(&file).map_err(|e| wrong(&format!("{}: {e}", file.display())))?;
+            settings.secrets.extend(kept);
+        }
+        let live = Live::compile(row, settings).map_err(|e| match e {
+            CompileError::SecretMissing { .. } => wrong(&format!("{e}; write --receiver {label}=env:NAME")),
+            e => wrong(&e),
+        })?;
+        let capturing = row.captures().then(|| Capturing { row: row.clone(), file, turn: Mutex::default() });
         let receiver = Arc::new(Receiver {
             label: label.as_str().into(),
             name: configured.name.clone(),
             id: configured.id.clone(),
-            verifier,
-            settings,
+            live: RwLock::new(live),
+            capturing,
             body_bytes_max: configured.body_bytes_max.unwrap_or(config.limits.body_bytes_max),
             message: MessageOptions {
                 receiver: configured.name.clone(),
@@ -165,6 +247,84 @@ fn decode(segment: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog;
+
+    /// Asana's receiver as it starts, with what the directory holds.
+    fn asana(data: &std::path::Path, policy: CapturePolicy, configured: &[&str]) -> Receiver {
+        let row = catalog::find("asana").unwrap();
+        let file = captures::path(data, "asana/acme");
+        let mut settings = ReceiverSettings { capture: policy, ..ReceiverSettings::default() };
+        settings.secrets = configured.iter().map(|secret| Secret::from(*secret)).collect();
+        if configured.is_empty() {
+            settings.secrets.extend(captures::read(&file).unwrap());
+        }
+        Receiver {
+            label: "asana/acme".into(),
+            name: "asana".to_owned(),
+            id: "acme".to_owned(),
+            live: RwLock::new(Live::compile(row, settings).unwrap()),
+            capturing: Some(Capturing { row: row.clone(), file, turn: Mutex::default() }),
+            body_bytes_max: 1,
+            message: MessageOptions { receiver: "asana".to_owned(), raw_body: false, mask: true },
+        }
+    }
+
+    fn accepts(receiver: &Receiver, secret: &str) -> bool {
+        let row = catalog::find("asana").unwrap();
+        let settings = ReceiverSettings { secrets: vec![secret.into()], ..ReceiverSettings::default() };
+        let sender = Verifier::compile(row, &settings).unwrap();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let request = sender.sign(None, None, "https://h.example/in/x", now, "1").unwrap();
+        let delivery = Delivery {
+            method: request.method,
+            uri: "/in/x".parse().unwrap(),
+            headers: request.headers,
+            body: request.body,
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
+            id: String::new(),
+            received_at: now,
+        };
+        matches!(receiver.verifier().admit(delivery, now), verify::Admission::Event(_))
+    }
+
+    #[test]
+    fn the_first_secret_handed_over_counts_at_once_and_after_a_restart() {
+        let data = tempfile::tempdir().unwrap();
+        let receiver = asana(data.path(), CapturePolicy::Once, &[]);
+        assert!(!accepts(&receiver, "first"));
+        receiver.adopt("first".into()).unwrap();
+        assert!(accepts(&receiver, "first"));
+        receiver.adopt("first".into()).expect("the answer may have been lost");
+        assert_eq!(receiver.adopt("second".into()).unwrap_err().reason, Reason::CaptureRefused);
+        let again = asana(data.path(), CapturePolicy::Once, &[]);
+        assert!(accepts(&again, "first") && !accepts(&again, "second"));
+        assert!(again.adopt("second".into()).is_err());
+    }
+
+    #[test]
+    fn more_secrets_are_taken_only_where_the_operator_says_so() {
+        let data = tempfile::tempdir().unwrap();
+        let configured = asana(data.path(), CapturePolicy::Once, &["configured"]);
+        assert!(configured.adopt("captured".into()).is_err() && accepts(&configured, "configured"));
+        assert!(asana(data.path(), CapturePolicy::Never, &[]).adopt("captured".into()).is_err());
+        let several = asana(data.path(), CapturePolicy::Add, &[]);
+        for number in 0..CAPTURES_MAX {
+            several.adopt(format!("secret {number}").as_str().into()).unwrap();
+        }
+        assert!(several.adopt("one too many".into()).is_err());
+        assert!(accepts(&several, "secret 0") && accepts(&several, "secret 15"));
+        let odd = asana(tempfile::tempdir().unwrap().path(), CapturePolicy::Add, &[]);
+        assert!(odd.adopt("two\nlines".into()).is_err() && odd.adopt("".into()).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_not_taken() {
+        let data = tempfile::tempdir().unwrap();
+        let receiver = asana(data.path(), CapturePolicy::Once, &[]);
+        std::fs::write(data.path().join("secrets"), "a file in the way").unwrap();
+        assert_eq!(receiver.adopt("first".into()).unwrap_err().reason, Reason::NotDurable);
+        assert!(!accepts(&receiver, "first"));
+    }
 
     #[test]
     fn segments_are_decoded_and_odd_ones_match_nothing() {

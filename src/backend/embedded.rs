@@ -8,7 +8,7 @@ use sluiced_embedded::{
 };
 use sluiced_queue::{DeadLetterStore, WebHookQueueConsumer, WebHookQueueHandler};
 
-use super::{Backend, Other};
+use super::{Backend, Opened, Other};
 use crate::config::{ConfigError, QueueConfig, check_queue_name};
 
 pub(super) fn open(config: &QueueConfig, others: &[Other<'_>]) -> Result<Backend, ConfigError> {
@@ -45,14 +45,14 @@ pub(super) fn check(others: &[Other<'_>]) -> Result<(), ConfigError> {
 
 pub(super) async fn open_consumer(
     config: &QueueConfig,
-) -> Result<Option<Arc<dyn WebHookQueueConsumer>>, ConfigError> {
+) -> Result<Opened<Arc<dyn WebHookQueueConsumer>>, ConfigError> {
     let (dir, name) = (config.data_dir.clone(), config.name.clone());
     let opened = tokio::task::spawn_blocking(move || EmbeddedConsumer::open(&dir, &name))
         .await
         .map_err(|e| ConfigError(e.to_string()))?;
     match opened {
-        Ok(consumer) => Ok(Some(Arc::new(consumer))),
-        Err(OpenError::NotThereYet(_)) => Ok(None),
+        Ok(consumer) => Ok(Opened::Open(Arc::new(consumer))),
+        Err(error @ OpenError::NotThereYet(_)) => Ok(Opened::NotYet(error.to_string())),
         Err(error) => Err(ConfigError(error.to_string())),
     }
 }
@@ -60,7 +60,7 @@ pub(super) async fn open_consumer(
 /// Those of the queue; or those of the spool in front of a broker, whatever their destination was.
 pub(super) async fn open_dead_letters(
     config: &QueueConfig,
-) -> Result<Option<Arc<dyn DeadLetterStore>>, ConfigError> {
+) -> Result<Opened<Arc<dyn DeadLetterStore>>, ConfigError> {
     let (dir, name) = match config.is_remote() {
         true => (config.spool_dir(), None),
         false => (config.data_dir.clone(), Some(config.name.clone())),
@@ -71,8 +71,8 @@ pub(super) async fn open_dead_letters(
     };
     let opened = tokio::task::spawn_blocking(open).await.map_err(|e| ConfigError(e.to_string()))?;
     match opened {
-        Ok(letters) => Ok(Some(Arc::new(letters))),
-        Err(OpenError::NotThereYet(_)) => Ok(None),
+        Ok(letters) => Ok(Opened::Open(Arc::new(letters))),
+        Err(error @ OpenError::NotThereYet(_)) => Ok(Opened::NotYet(error.to_string())),
         Err(error) => Err(ConfigError(error.to_string())),
     }
 }

@@ -5,8 +5,11 @@
 //! * [`remote`]: brokers, each destination with the spool in front of it.
 //! * `embedded`, `rabbitmq`, `nats`, `azure`: from the configuration to what each crate wants.
 
-#[cfg(feature = "embedded")]
+#[cfg(feature = "azure")]
+mod azure;
 mod embedded;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 pub mod remote;
@@ -14,9 +17,10 @@ pub mod remote;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sluiced_queue::{DeadLetterStore, WebHookQueueConsumer, WebHookQueueHandler};
+use sluiced_queue::{ConsumeError, DeadLetterStore, WebHookQueueConsumer, WebHookQueueHandler};
 
 use crate::config::{ConfigError, HandlerConfig, HandlerKind, QueueConfig, QueueTarget};
+use crate::units::HumanDuration;
 use remote::{Remote, Scope, Target};
 
 /// The backends of this build, by the name that `--queue` takes.
@@ -25,7 +29,38 @@ pub const NAMES: &[&str] = &[
     "embedded",
     #[cfg(feature = "rabbitmq")]
     "rabbitmq",
+    #[cfg(feature = "nats")]
+    "nats",
+    #[cfg(feature = "azure")]
+    "azure",
 ];
+
+/// A queue that a worker or an operator asked for.
+pub enum Opened<T> {
+    /// Open.
+    Open(T),
+    /// Not there yet, or not to be reached now, for this reason.
+    NotYet(String),
+}
+
+impl<T> Opened<T> {
+    /// Sorts a backend's answer.
+    fn of(opened: Result<T, ConsumeError>) -> Result<Self, ConfigError> {
+        match opened {
+            Ok(open) => Ok(Self::Open(open)),
+            Err(ConsumeError::Failed(why)) => Err(ConfigError(why)),
+            Err(ConsumeError::Unavailable(why)) => Ok(Self::NotYet(why)),
+            Err(error @ ConsumeError::LeaseLost) => Ok(Self::NotYet(error.to_string())),
+        }
+    }
+
+    fn map<U>(self, map: impl FnOnce(T) -> U) -> Opened<U> {
+        match self {
+            Self::Open(open) => Opened::Open(map(open)),
+            Self::NotYet(why) => Opened::NotYet(why),
+        }
+    }
+}
 
 /// What `serve` needs of a backend.
 pub struct Backend {
@@ -121,36 +156,46 @@ fn start(
     match config.backend.as_str() {
         #[cfg(feature = "rabbitmq")]
         "rabbitmq" => rabbitmq::start(config, others),
+        #[cfg(feature = "nats")]
+        "nats" => nats::start(config, others, limit),
+        #[cfg(feature = "azure")]
+        "azure" => azure::start(config, others),
         other => Err(not_in_this_build(other)),
     }
 }
 
-/// Opens the configured queue for a worker; `None` while it isn't there yet.
+/// Opens the configured queue for a worker.
 ///
 /// # Errors
 /// Says what stands in the way and how to get past it.
 pub async fn open_consumer(
     config: &QueueConfig,
-) -> Result<Option<Arc<dyn WebHookQueueConsumer>>, ConfigError> {
+) -> Result<Opened<Arc<dyn WebHookQueueConsumer>>, ConfigError> {
     match config.backend.as_str() {
         #[cfg(feature = "embedded")]
         "embedded" => embedded::open_consumer(config).await,
+        #[cfg(feature = "nats")]
+        "nats" => Ok(nats::open_consumer(config).await?.map(|open| Arc::new(open) as _)),
+        #[cfg(feature = "rabbitmq")]
+        "rabbitmq" => Ok(rabbitmq::open_consumer(config).await?.map(|open| Arc::new(open) as _)),
         other => Err(not_in_this_build(other)),
     }
 }
 
-/// Opens the dead letters of the configured queue; with `local`, those kept in the data directory. `None`
-/// while there is no queue.
+/// Opens the dead letters of the configured queue; with `local`, those kept in the data directory.
 ///
 /// # Errors
 /// Says what stands in the way and how to get past it.
 pub async fn open_dead_letters(
     config: &QueueConfig,
     local: bool,
-) -> Result<Option<Arc<dyn DeadLetterStore>>, ConfigError> {
+) -> Result<Opened<Arc<dyn DeadLetterStore>>, ConfigError> {
     match config.backend.as_str() {
-        #[cfg(feature = "embedded")]
         backend if local || backend == "embedded" => embedded::open_dead_letters(config).await,
+        #[cfg(feature = "nats")]
+        "nats" => Ok(nats::open_dead_letters(config).await?.map(|open| Arc::new(open) as _)),
+        #[cfg(feature = "rabbitmq")]
+        "rabbitmq" => Ok(rabbitmq::open_dead_letters(config).await?.map(|open| Arc::new(open) as _)),
         other => Err(not_in_this_build(other)),
     }
 }
@@ -167,6 +212,16 @@ pub fn check(config: &QueueConfig, handlers: &[HandlerConfig]) -> Result<(), Con
     match (config.backend.as_str(), dedupe) {
         #[cfg(feature = "embedded")]
         ("embedded", _) => embedded::check(&Other::of(handlers)),
+        #[cfg(feature = "nats")]
+        ("nats", Some((name, window))) if window > nats::duplicate_window(config) => {
+            Err(ConfigError(format!(
+                "handler {name}: a stream of NATS remembers message ids for {} and no longer; take a shorter `dedupe`, \
+             or a longer duplicate_window in [queue.nats]",
+                HumanDuration(nats::duplicate_window(config))
+            )))
+        }
+        #[cfg(feature = "nats")]
+        ("nats", Some(_)) => Ok(()),
         (backend, Some((name, _))) => Err(ConfigError(format!(
             "handler {name}: {backend} can't leave out duplicates; take the handler out, and let workers \
              remember the messageId of what they have done"
@@ -178,7 +233,6 @@ pub fn check(config: &QueueConfig, handlers: &[HandlerConfig]) -> Result<(), Con
 /// Looks at what `serve` would open, without opening it: `check`.
 pub fn warnings(config: &QueueConfig) -> Vec<String> {
     match config.backend.as_str() {
-        #[cfg(feature = "embedded")]
         backend if backend == "embedded" || config.spool => embedded::warnings(config),
         _ => Vec::new(),
     }
@@ -194,6 +248,10 @@ pub async fn check_connect(config: &QueueConfig) -> Result<Vec<String>, String> 
         "embedded" => Ok(Vec::new()),
         #[cfg(feature = "rabbitmq")]
         "rabbitmq" => rabbitmq::check(config).await,
+        #[cfg(feature = "nats")]
+        "nats" => nats::check(config).await,
+        #[cfg(feature = "azure")]
+        "azure" => azure::check(config).await,
         other => Err(not_in_this_build(other).0),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sluiced_rabbitmq::{Destination, Options, RabbitMqQueue};
+use sluiced_rabbitmq::{Destination, Options, RabbitMqConsumer, RabbitMqDeadLetters, RabbitMqQueue};
 
-use super::Other;
 use super::remote::Target;
+use super::{Opened, Other};
 use crate::config::{ConfigError, QueueConfig};
 
 /// Starts the publishers: that of the default queue handler, then those of the others.
@@ -41,6 +41,16 @@ fn target(handler: Option<&str>, queue: &RabbitMqQueue) -> Target {
 /// Reaches the broker.
 pub(super) async fn check(config: &QueueConfig) -> Result<Vec<String>, String> {
     sluiced_rabbitmq::check(&options(config)).await
+}
+
+pub(super) async fn open_consumer(config: &QueueConfig) -> Result<Opened<RabbitMqConsumer>, ConfigError> {
+    Opened::of(RabbitMqConsumer::connect(options(config)).await)
+}
+
+pub(super) async fn open_dead_letters(
+    config: &QueueConfig,
+) -> Result<Opened<RabbitMqDeadLetters>, ConfigError> {
+    Opened::of(RabbitMqDeadLetters::connect(options(config)).await)
 }
 
 fn options(config: &QueueConfig) -> Options {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::row::SettingName;
-use super::text::post;
+use super::text::{one_or_many, post};
 
 /// A condition on a request.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -62,9 +62,23 @@ pub struct Handshake {
     /// The source of a secret that the sender hands over and that becomes the key.
     #[serde(default)]
     pub capture: Option<String>,
+    /// What is called, after the answer and outside of it, to confirm.
+    #[serde(default)]
+    pub visit: Option<Visit>,
     /// The answer.
     #[serde(default)]
     pub respond: Respond,
+}
+
+/// An address that the sender wants called: once, with GET.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Visit {
+    /// The source of the address.
+    pub from: String,
+    /// Hosts that may be called; `*` stands for one label, `$region` for a region of AWS.
+    #[serde(deserialize_with = "one_or_many")]
+    pub hosts: Vec<String>,
 }
 
 /// The answer to a handshake; body and header values are templates.

@@ -18,10 +18,13 @@ mod vector;
 
 use std::sync::OnceLock;
 
-pub use handshake::{Condition, Handshake, Like, Respond};
+pub use handshake::{Condition, Handshake, Like, Respond, Visit};
 pub use known::{Catalog, Own, RowError};
-pub use row::{Acknowledgement, Evidence, Replay, Row, Sender, Setting, SettingName, Signs};
-pub use scheme::{Claim, Grammar, KeyRule, Scheme, Signature, Strict, TimestampRule, Tolerance, VerifyBy};
+pub use row::{Acknowledgement, Evidence, Failure, Replay, Row, Sender, Setting, SettingName, Signs};
+pub use scheme::{
+    Claim, ClientCredentials, Decrypt, Framing, Grammar, KeyRule, KeysFrom, Scheme, Signature, Strict,
+    TimestampRule, Tolerance, VerifyBy,
+};
 pub(crate) use text::duration;
 pub use vector::Vector;
 

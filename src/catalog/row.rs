@@ -76,6 +76,9 @@ pub struct Row {
     /// What an accepted event is answered with.
     #[serde(default)]
     pub acknowledgement: Acknowledgement,
+    /// The body of refusals and failures, where the provider reads another than a problem in JSON.
+    #[serde(default)]
+    pub failure: Option<Failure>,
     /// The status of a refusal for want of authenticity, where the provider wants another than the reason's.
     #[serde(default)]
     pub refusal_status: Option<u16>,
@@ -98,6 +101,13 @@ impl Row {
     /// Whether it has that name or alias; case doesn't matter.
     pub fn answers_to(&self, name: &str) -> bool {
         self.names().any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Row {
+    /// Whether a sender hands its secret over.
+    pub fn captures(&self) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.capture.is_some())
     }
 }
 
@@ -192,12 +202,24 @@ pub struct Acknowledgement {
     pub status: u16,
     /// The content type; empty for none.
     pub content_type: String,
+    /// Headers; their values are templates, and one without a value is left out.
+    pub headers: BTreeMap<String, String>,
     /// The body, verbatim.
     pub body: String,
 }
 
 impl Default for Acknowledgement {
     fn default() -> Self {
-        Self { status: 200, content_type: String::new(), body: String::new() }
+        Self { status: 200, content_type: String::new(), headers: BTreeMap::new(), body: String::new() }
     }
+}
+
+/// The body of refusals and failures.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// The content type.
+    pub content_type: String,
+    /// The body; `{title}` in it is what the sender may know of the reason.
+    pub body: String,
 }

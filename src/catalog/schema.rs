@@ -60,13 +60,18 @@ fn both_have_the_same_keys_and_words() {
         ("Sender", model::<Sender>()),
         ("Setting", model::<Setting>()),
         ("Acknowledgement", model::<Acknowledgement>()),
+        ("Failure", model::<Failure>()),
         ("Scheme", model::<Scheme>()),
         ("Signature", model::<Signature>()),
         ("KeyRule", model::<KeyRule>()),
+        ("Decrypt", model::<Decrypt>()),
+        ("KeysFrom", model::<KeysFrom>()),
+        ("ClientCredentials", model::<ClientCredentials>()),
         ("TimestampRule", model::<TimestampRule>()),
         ("Claim", model::<Claim>()),
         ("Condition", model::<Condition>()),
         ("Handshake", model::<Handshake>()),
+        ("Visit", model::<Visit>()),
         ("Respond", model::<Respond>()),
         ("Vector", model::<Vector>()),
     ];
@@ -77,6 +82,7 @@ fn both_have_the_same_keys_and_words() {
         ("VerifyBy", vocabulary::<VerifyBy>()),
         ("Strict", vocabulary::<Strict>()),
         ("Grammar", vocabulary::<Grammar>()),
+        ("Framing", vocabulary::<Framing>()),
         ("Like", vocabulary::<Like>()),
     ];
     for (name, model) in &structures {

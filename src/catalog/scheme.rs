@@ -1,5 +1,6 @@
 //! The part of a row that says how to verify.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::{self, Deserializer};
@@ -7,6 +8,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use super::handshake::Condition;
+use super::row::SettingName;
 use super::text::{duration, one_or_many};
 
 /// One way to verify.
@@ -17,9 +19,25 @@ pub struct Scheme {
     pub name: String,
     /// Its kind.
     pub verify: VerifyBy,
+    /// A setting without which there is no such scheme.
+    #[serde(default)]
+    pub needs: Option<SettingName>,
+    /// A setting with which there is none.
+    #[serde(default)]
+    pub unless: Option<SettingName>,
+    /// `named`: which of the schemes that are code, such as `paddle-classic`.
+    #[serde(default)]
+    pub scheme: String,
     /// Only used when the receiver asks for it by `schemes`: outdated and unverified ones.
     #[serde(default)]
     pub on_request: bool,
+    /// It accepts signed handshakes only: what it verifies isn't an event.
+    #[serde(default)]
+    pub handshakes_only: bool,
+    /// A JSON pointer such as `/items/*`: the scheme is applied to each of these values as if it were the body,
+    /// and each must pass.
+    #[serde(default)]
+    pub each: String,
     /// Rules of old that even an authentic event must keep.
     #[serde(default)]
     pub strict: Vec<Strict>,
@@ -37,6 +55,12 @@ pub struct Scheme {
     /// How the key is made of the secret.
     #[serde(default)]
     pub key: KeyRule,
+    /// How what is inside is decrypted, once the signature over the encrypted text is right.
+    #[serde(default)]
+    pub decrypt: Option<Decrypt>,
+    /// Where the provider publishes its keys; used while the receiver has no secret, which is then the key.
+    #[serde(default)]
+    pub keys: Option<KeysFrom>,
     /// The signed time.
     #[serde(default)]
     pub timestamp: Option<TimestampRule>,
@@ -52,10 +76,14 @@ pub struct Scheme {
     /// `token` and `jwt`: whether the prefix may be left out.
     #[serde(default)]
     pub prefix_optional: bool,
+    /// `token`: how many of the first bytes are the credential, of it and of the secret: what follows is a checksum
+    /// that may be left out. 0: all.
+    #[serde(default)]
+    pub significant: usize,
     /// `jwt`: which of `HS256`, `HS384`, `HS512`, `RS256`, `RS384`, `RS512`, `ES256` are accepted.
     #[serde(default)]
     pub algorithms: Vec<String>,
-    /// `jwt`: claims and what they must be.
+    /// `jwt`: claims and what they must be; parameters of the signature in `http-message-signatures`.
     #[serde(default)]
     pub claims: Vec<Claim>,
     /// `jwt`: the oldest acceptable `iat`; empty for none.
@@ -79,6 +107,8 @@ pub enum VerifyBy {
     Token,
     /// HTTP Basic: the secret is `user:password`.
     Basic,
+    /// Code of its own, since data can't say it.
+    Named,
     /// No verification.
     None,
 }
@@ -98,6 +128,7 @@ impl VerifyBy {
             Self::Jwt => "jwt",
             Self::Token => "token",
             Self::Basic => "basic",
+            Self::Named => "named",
             Self::None => "none",
         }
     }
@@ -134,6 +165,8 @@ pub struct Signature {
     pub assign: String,
     /// `pairs`: the keys whose values are candidates; none given: all.
     pub keys: Vec<String>,
+    /// `pairs`: whether values stand in double quotes.
+    pub quoted: bool,
     /// `list`: what a candidate starts with; other items are passed over.
     pub item_prefix: String,
 }
@@ -160,12 +193,82 @@ pub struct KeyRule {
     /// Prefixes of which the first that fits is taken off; a secret without one is taken whole.
     #[serde(deserialize_with = "one_or_many")]
     pub strip_prefix: Vec<String>,
-    /// `utf8` (the default: the bytes as given), `base64`, `base64url`, `hex`.
+    /// `utf8` (the default: the bytes as given), `nfkd` (text in that normal form), `base64`, `base64url`, `hex`.
     pub decode: String,
     /// `sha1` or `sha256`: the key is the raw digest of the decoded secret.
     pub hash: String,
     /// What is added at the end.
     pub suffix: String,
+}
+
+/// An encrypted text, AES-256 in CBC mode; names and ids are read from what it decrypts to.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decrypt {
+    /// Its source, base64; a request without it is taken as it is.
+    pub from: String,
+    /// How it is put together.
+    pub framing: Framing,
+    /// `tencent`: the 43 characters of the AES key; `lark` makes its key of the secret.
+    #[serde(default)]
+    pub key: String,
+    /// `tencent`: the id that stands at the end; empty for any.
+    #[serde(default)]
+    pub receiver: String,
+    /// `tencent` with `hash`: whether bodies of answers are encrypted and signed in turn, in JSON.
+    #[serde(default)]
+    pub seals_answers: bool,
+}
+
+/// How an encrypted text is put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Framing {
+    /// Feishu, Lark: the key is the secret's SHA-256, the first block the initialisation vector.
+    Lark,
+    /// WeCom, WeChat, DingTalk: 16 random bytes, the length, the text, the receiver's id; padded to 32.
+    Tencent,
+}
+
+/// Where public keys are published: a JSON Web Key set, a certificate, or a key in PEM.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysFrom {
+    /// A setting without which they aren't fetched.
+    pub needs: Option<SettingName>,
+    /// Used beside the receiver's secrets, which are other schemes'.
+    pub besides: bool,
+    /// Their address, `https` only. `{key_id}` in it is the id of the key that the request names.
+    pub url: String,
+    /// Members of the JSON that is posted there; none given: it is a GET. `{key_id}` in them as in the address.
+    pub post: BTreeMap<String, String>,
+    /// What a token is exchanged for, where one must be shown there.
+    pub token: Option<ClientCredentials>,
+    /// The source of their address, when the request names it.
+    pub from: String,
+    /// Hosts that may be asked; `*` stands for one label, as in `*.example.com`, `$region` for a region of AWS.
+    #[serde(deserialize_with = "one_or_many")]
+    pub hosts: Vec<String>,
+    /// Names of which the fetched certificate must have one, with a chain to a root that the system trusts.
+    /// None given: what the host's TLS proves is enough.
+    #[serde(deserialize_with = "one_or_many")]
+    pub certificate_of: Vec<String>,
+    /// The source of the key's id; a token has its own.
+    pub key_id: String,
+}
+
+/// An OAuth client's credentials (RFC 6749, 4.4), which a bearer token is exchanged for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCredentials {
+    /// The token's address, of one of the keys' hosts.
+    pub url: String,
+    /// The client's id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+    /// What the token is for.
+    pub scope: String,
 }
 
 /// The signed time.

@@ -30,6 +30,7 @@ impl Row {
         let algorithm = self.with_defaults(&scheme.algorithm);
         match scheme.verify {
             VerifyBy::Hash => format!("{algorithm} hash"),
+            VerifyBy::Named if algorithm.is_empty() => scheme.scheme.clone(),
             VerifyBy::Jwt => format!("jwt {}", scheme.algorithms.join("/")).trim_end().to_owned(),
             kind if algorithm.is_empty() => kind.as_str().to_owned(),
             _ => algorithm.into_owned(),
@@ -53,9 +54,24 @@ impl Row {
         self.handshakes.iter().map(|handshake| handshake.name.as_str())
     }
 
+    /// Whether a receiver must be given a secret: not where the keys are published or the sender hands one over.
+    pub fn needs_secret(&self) -> bool {
+        let unpublished = |scheme: &Scheme| scheme.keys.is_none() && scheme.verify != VerifyBy::None;
+        let mut usual = self.schemes.iter().filter(|scheme| !scheme.must_be_asked_for()).peekable();
+        match usual.peek() {
+            Some(_) => !self.captures() && usual.any(unpublished),
+            None => self.schemes.first().is_some_and(unpublished),
+        }
+    }
+
     /// Whether the usual schemes or a handshake's answer take the URL that the sender was given.
     pub fn signs_url(&self) -> bool {
         let schemes = self.schemes.iter().filter(|scheme| !scheme.must_be_asked_for());
+        // What its signatures cover they say themselves, and most cover the URL or a part of it.
+        let says_itself = |scheme: &Scheme| scheme.scheme == "http-message-signatures";
+        if schemes.clone().any(says_itself) {
+            return true;
+        }
         let signed = schemes.flat_map(|scheme| {
             let required = scheme.require.iter().filter_map(|condition| condition.equals.as_ref());
             let claimed = scheme.claims.iter().filter_map(|claim| claim.equals.as_ref());
@@ -79,7 +95,7 @@ fn takes_url(template: &str) -> bool {
     template.split('{').skip(1).any(|value| {
         let name = value.split(['}', '|']).next().unwrap_or_default();
         let names = name.strip_prefix("sorted:").unwrap_or(name);
-        names.split(',').any(|name| matches!(name, "url" | "url_without_query"))
+        names.split(',').any(|name| matches!(name, "url" | "url_without_query" | "host"))
     })
 }
 
@@ -97,6 +113,8 @@ mod tests {
             ("generic-token", "token"),
             ("livekit", "jwt HS256"),
             ("twilio", "hmac-sha1"),
+            ("aws-sns", "aws-sns"),
+            ("ebay", "ecdsa-p256-sha1"),
         ] {
             assert_eq!(find(name).unwrap().scheme(), scheme, "{name}");
         }

@@ -28,6 +28,9 @@ pub struct Vector {
     /// The schemes that the receiver names.
     #[serde(default)]
     pub schemes: Option<Vec<String>>,
+    /// Documents that schemes fetch, by their addresses.
+    #[serde(default)]
+    pub fetched: BTreeMap<String, String>,
     /// The whole URL at the sender, where that isn't `url`.
     #[serde(default)]
     pub public_url: Option<String>,
@@ -52,16 +55,16 @@ pub struct Vector {
     /// The delivery's id.
     #[serde(default)]
     pub delivery_id: Option<String>,
-    /// The status of the answer to a handshake, or of the refusal.
+    /// The status of the answer, to an event too, or of the refusal.
     #[serde(default)]
     pub reply_status: Option<u16>,
-    /// Headers of the answer to a handshake, the content type among them.
+    /// Headers of the answer, the content type among them.
     #[serde(default)]
     pub reply_headers: BTreeMap<String, String>,
-    /// The body of the answer to a handshake.
+    /// The body of the answer.
     #[serde(default)]
     pub reply_body: Option<String>,
-    /// Several signatures are there: changing one leaves the other.
+    /// Several signatures are there, or their header holds more than them: changing that leaves the signature.
     #[serde(default)]
     pub several: bool,
 }

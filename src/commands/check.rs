@@ -1,13 +1,15 @@
 //! `sluiced check`: would `serve` start, and with what?
 
+use std::fmt::Write;
+
 use clap::ArgMatches;
 
-use super::Failure;
+use super::{Failure, put_out, ready};
 use crate::backend;
 use crate::bounds::CONNECT_TIMEOUT;
 use crate::catalog::{Catalog, Own};
 use crate::cli::CheckFlags;
-use crate::config::{ConfigError, QueueConfig, resolve};
+use crate::config::{Config, ConfigError, QueueConfig, resolve};
 use crate::receivers::Receivers;
 use crate::verify::prove;
 
@@ -18,28 +20,45 @@ use crate::verify::prove;
 /// [`Failure::Running`] when the broker was to be reached and can't be.
 pub async fn run(flags: &CheckFlags, matches: &ArgMatches) -> Result<(), Failure> {
     let config = resolve(&flags.serve, matches)?;
+    if flags.ready {
+        return ready::run(&config).await;
+    }
     backend::check(&config.queue, &config.handlers)?;
     let receivers = Receivers::compile(&config)?;
-    println!("{:<26} {:<28} FROM", "KEY", "VALUE");
-    for shown in &config.shown {
-        println!("{:<26} {:<28} {}", shown.key, shown.value, shown.origin);
+    let mut page = String::new();
+    let judged = judge(&config, &receivers, &mut page);
+    put_out(&page)?;
+    judged?;
+    match flags.connect {
+        true => connect(&config.queue).await,
+        false => Ok(()),
     }
-    println!();
-    check_vectors(&config.catalog)?;
+}
+
+fn judge(config: &Config, receivers: &Receivers, page: &mut String) -> Result<(), Failure> {
+    say(page, format_args!("{:<26} {:<28} FROM", "KEY", "VALUE"));
+    for shown in &config.shown {
+        say(page, format_args!("{:<26} {:<28} {}", shown.key, shown.value, shown.origin));
+    }
+    say(page, format_args!(""));
+    check_vectors(&config.catalog, page)?;
     for (receiver, configured) in receivers.iter().zip(&config.receivers) {
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
-        println!("receiver {:<30} {}", configured.label(), configured.origin);
-        println!("  URL     {base}{}", receivers.path_of(receiver));
-        println!("  secrets {}", configured.secrets.len());
-        for warning in receiver.verifier.warnings() {
-            println!("  warning {warning}");
+        say(page, format_args!("receiver {:<30} {}", configured.label(), configured.origin));
+        say(page, format_args!("  URL     {base}{}", receivers.path_of(receiver)));
+        say(page, format_args!("  secrets {}", configured.secrets.len()));
+        for warning in receiver.verifier().warnings() {
+            say(page, format_args!("  warning {warning}"));
         }
     }
     for handler in &config.handlers {
-        println!("handler  {:<30} order {}, {}", handler.name, handler.order, handler.describe());
+        say(
+            page,
+            format_args!("handler  {:<30} order {}, {}", handler.name, handler.order, handler.describe()),
+        );
     }
     for warning in config.warnings.iter().chain(&backend::warnings(&config.queue)) {
-        println!("warning: {warning}");
+        say(page, format_args!("warning: {warning}"));
     }
     if config.receivers.is_empty() {
         return Err(ConfigError(
@@ -47,10 +66,7 @@ pub async fn run(flags: &CheckFlags, matches: &ArgMatches) -> Result<(), Failure
         )
         .into());
     }
-    println!("\nThe configuration is good.");
-    if flags.connect {
-        connect(&config.queue).await?;
-    }
+    say(page, format_args!("\nThe configuration is good."));
     Ok(())
 }
 
@@ -60,15 +76,17 @@ async fn connect(config: &QueueConfig) -> Result<(), Failure> {
     let warnings = reached.unwrap_or_else(|_| late());
     let warnings =
         warnings.map_err(|why| Failure::Running(format!("{} can't be used: {why}", config.backend)))?;
+    let mut page = String::new();
     for warning in warnings {
-        println!("warning: {warning}");
+        say(&mut page, format_args!("warning: {warning}"));
     }
-    println!("The queue is there.");
+    say(&mut page, format_args!("The queue is there."));
+    put_out(&page)?;
     Ok(())
 }
 
 /// Prints the providers of one's own, and judges what their rows say must become of requests.
-fn check_vectors(catalog: &Catalog) -> Result<(), ConfigError> {
+fn check_vectors(catalog: &Catalog, page: &mut String) -> Result<(), ConfigError> {
     for Own { row, origin } in catalog.own() {
         let failed: Vec<String> = row
             .vectors
@@ -87,7 +105,12 @@ fn check_vectors(catalog: &Catalog) -> Result<(), ConfigError> {
             1 => "its vector passes".to_owned(),
             count => format!("its {count} vectors pass"),
         };
-        println!("provider {:<30} {origin}\n  {vectors}", row.name);
+        say(page, format_args!("provider {:<30} {origin}\n  {vectors}", row.name));
     }
     Ok(())
+}
+
+fn say(page: &mut String, line: std::fmt::Arguments<'_>) {
+    // A text takes whatever is written into it.
+    let _ = writeln!(page, "{line}");
 }

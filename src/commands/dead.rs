@@ -9,7 +9,7 @@ use sluiced_queue::{DeadLetter, DeadLetterError, DeadLetterStore};
 
 use super::Failure;
 use super::dead_view::View;
-use crate::backend;
+use crate::backend::{self, Opened};
 use crate::bounds::DEAD_PAGE;
 use crate::cli::{DeadAction, DeadFlags, DeadPick};
 use crate::config::{QueueConfig, resolve_queue};
@@ -75,8 +75,11 @@ struct Desk {
 impl Desk {
     async fn open(flags: &DeadFlags, matches: &ArgMatches) -> Result<Self, Failure> {
         let config = resolve_queue(&flags.queue, matches)?;
-        let opened = backend::open_dead_letters(&config, flags.local).await?;
-        let store = opened.ok_or_else(|| not_there(&config))?;
+        let store = match backend::open_dead_letters(&config, flags.local).await? {
+            Opened::Open(store) => store,
+            Opened::NotYet(why) if config.is_remote() && !flags.local => return Err(Failure::Running(why)),
+            Opened::NotYet(_) => return Err(not_there(&config)),
+        };
         Ok(Self { store, queue: config.name, view: View::new(flags.json) })
     }
 

@@ -5,6 +5,7 @@ pub mod dead;
 pub mod dead_view;
 pub mod drain;
 pub mod providers;
+pub mod ready;
 pub mod send;
 pub mod serve;
 pub mod signals;

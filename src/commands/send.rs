@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Failure, put_settings, read_secret};
+use super::{Failure, put_out, put_settings, read_secret};
 use crate::bounds::{SEND_REPLY_BYTES_MAX, SEND_TIMEOUT};
 use crate::cli::SendFlags;
 use crate::client::{HttpClient, client, web_url, with_causes};
@@ -39,10 +39,11 @@ pub async fn run(flags: &SendFlags) -> Result<(), Failure> {
             refused += 1;
         }
         if flags.count == 1 || !status.is_success() {
-            println!("{status} {text}");
+            put_out(&format!("{status} {text}\n"))?;
         }
         if flags.count > 1 && number == flags.count {
-            println!("{} sent, {} accepted, {refused} refused", flags.count, flags.count - refused);
+            let accepted = flags.count - refused;
+            put_out(&format!("{} sent, {accepted} accepted, {refused} refused\n", flags.count))?;
         }
     }
     if refused > 0 { Err(Failure::Running("not every webhook was accepted".into())) } else { Ok(()) }

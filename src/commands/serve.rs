@@ -21,9 +21,10 @@ use crate::config::{Config, ConfigError, resolve};
 use crate::handlers::WebHookHandler;
 use crate::handlers::build::build;
 use crate::http::budget::Budget;
-use crate::http::listener::{Acceptor, bind};
+use crate::http::listener::Acceptor;
 use crate::log::Logger;
 use crate::receivers::Receivers;
+use crate::service_manager::{self, Sockets};
 use crate::{limits, ops};
 
 /// Runs the daemon until a signal, or until the queue has failed for good. `handlers` stand in the chain
@@ -46,15 +47,17 @@ pub async fn run(
     let backend = backend::open(&config.queue, &config.handlers).await?;
     let chain = build(&config, &backend, handlers)?;
     let Backend { handler: queue, warnings, remote, .. } = backend;
-    let listener = bind(&config.listen, "--listen").await.map_err(Failure::Running)?;
+    let mut sockets = Sockets::take();
+    let listener = sockets.next_or_bind(&config.listen, "--listen").await.map_err(Failure::Running)?;
     let ops_listener = match &config.ops_listen {
-        Some(address) => Some(bind(address, "--ops-listen").await.map_err(Failure::Running)?),
+        Some(address) => Some(sockets.next_or_bind(address, "--ops-listen").await.map_err(Failure::Running)?),
         None => None,
     };
 
     announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
     let app = Arc::new(App {
         receivers,
+        keys: Default::default(),
         chain,
         queue,
         remote,
@@ -71,6 +74,8 @@ pub async fn run(
         metrics: Default::default(),
     });
     let daemon = Daemon::start(app, listener, ops_listener);
+    service_manager::keep_watchdog_quiet();
+    service_manager::ready();
     let ended = tokio::select! {
         (name, _) = signals.next() => {
             tracing::info!(signal = name, "draining");
@@ -78,6 +83,7 @@ pub async fn run(
         }
         why = daemon.housekeeping() => Err(Failure::Running(why)),
     };
+    service_manager::stopping();
     tokio::select! {
         () = daemon.stop(&config, ended.is_ok()) => ended,
         () = signals.force() => ended,
@@ -113,7 +119,7 @@ fn announce(
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let url = format!("{base}{}", receivers.path_of(receiver));
         tracing::info!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), url, "receiver");
-        for warning in receiver.verifier.warnings() {
+        for warning in receiver.verifier().warnings() {
             tracing::warn!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), "{warning}");
         }
     }

@@ -272,6 +272,15 @@ pub(super) fn read_text(source: &Source) -> Result<Zeroizing<String>, String> {
     }
 }
 
+/// A secret of a backend's section.
+pub(crate) fn read_setting(setting: Option<Setting>) -> Result<Option<Zeroizing<String>>, String> {
+    match setting {
+        None => Ok(None),
+        Some(Setting::Plain(text)) => Ok(Some(Zeroizing::new(text))),
+        Some(Setting::From(source)) => read_text(&source).map(Some),
+    }
+}
+
 /// Several addresses of one cluster stand behind one another with commas between them. A comma inside an
 /// address isn't followed by a scheme.
 fn split(text: &str) -> Vec<&str> {

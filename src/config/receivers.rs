@@ -223,15 +223,24 @@ impl<'a> Drafts<'a> {
     }
 
     fn add_from_flag(&mut self, flag: &str) -> Result<(), ConfigError> {
-        let (endpoint, source) = flag.split_once('=').ok_or_else(|| {
-            ConfigError("--receiver: write NAME[/ID]=SOURCE, e.g. github=env:GITHUB_SECRET".into())
-        })?;
+        let (endpoint, source) = match flag.split_once('=') {
+            Some((endpoint, source)) => (endpoint, Some(source)),
+            None => (flag, None),
+        };
         let origin = format!("--receiver {endpoint}");
-        let source: Source = source.parse().map_err(|e| ConfigError(format!("{origin}: {e}")))?;
+        let source: Option<Source> =
+            source.map(str::parse).transpose().map_err(|e| ConfigError(format!("{origin}: {e}")))?;
         let (name, id) = endpoint.split_once('/').unwrap_or((endpoint, ""));
         let name = self.known_name(name, &origin)?;
         checked_id(id, &origin)?;
-        self.put_secrets(Place::Flag, name, id.to_owned(), vec![SecretFrom::Source(source)], origin)
+        // Without a secret it says that the receiver is there, and takes none of those said elsewhere away.
+        if source.is_none() && self.find(&name, id).is_some() {
+            return Ok(());
+        }
+        // Nor does it outrank a secret that the environment has.
+        let place = if source.is_some() { Place::Flag } else { Place::File };
+        let secrets = source.map(SecretFrom::Source).into_iter().collect();
+        self.put_secrets(place, name, id.to_owned(), secrets, origin)
     }
 
     /// Adds secrets of one place: they join those of the same place and replace those of a lower one.

@@ -53,6 +53,16 @@ impl Problem<'_> {
         reply
     }
 
+    /// The same with a body that the provider reads.
+    pub fn reply_with(&self, body: &Reply) -> HttpReply {
+        let mut reply = self.reply();
+        if let Some(content_type) = &body.content_type {
+            reply.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+        }
+        *reply.body_mut() = Full::new(body.body.clone());
+        reply
+    }
+
     /// The same as bytes, for a connection on which hyper no longer speaks, or never did.
     pub fn raw_http1(&self) -> Vec<u8> {
         let json = self.json();

@@ -9,6 +9,10 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::line::Line;
 use super::{Level, Logger};
 
+/// Clients of brokers, whose own crates here say what matters, once. These would say it again with every
+/// attempt, and show what must never be in a log: returned messages, frames with bodies and passwords.
+const MUTE: [&str; 6] = ["lapin", "amq_protocol", "async_nats", "azure_", "typespec", "reqwest"];
+
 /// Writes each event as a line through the sink.
 pub struct LineLayer {
     logger: Logger,
@@ -22,6 +26,9 @@ impl LineLayer {
 
     /// Libraries are heard at `trace` only, but for their warnings.
     fn wanted(&self, target: &str, level: Level) -> bool {
+        if MUTE.iter().any(|library| target.starts_with(library)) {
+            return false;
+        }
         let ours = target.starts_with("sluiced");
         self.logger.enabled(level) && (ours || level <= Level::Warn || self.logger.enabled(Level::Trace))
     }

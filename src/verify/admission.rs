@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::fetched::KeyRequest;
 use super::secret::Secret;
 use super::verified::Verified;
+use crate::delivery::Delivery;
 use crate::reason::Reason;
 
 /// The verdict.
@@ -21,9 +23,18 @@ pub enum Admission {
         handshake: String,
         /// A secret that the sender handed over, to be the receiver's from now on.
         captured: Option<Secret>,
+        /// An address to call, outside of the request, to confirm; of a host that the row allows.
+        visit: Option<String>,
     },
     /// Not authentic, or not what a strict row takes.
     Refused(Refusal),
+    /// Nobody can tell without a document that isn't there yet: fetch it and ask again.
+    NeedsKey {
+        /// What to fetch.
+        request: KeyRequest,
+        /// The delivery, handed back.
+        delivery: Box<Delivery>,
+    },
 }
 
 /// Why not.
@@ -40,8 +51,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) const fn new(reason: Reason, detail: &'static str) -> Self {
+    /// A refusal for that reason.
+    pub const fn new(reason: Reason, detail: &'static str) -> Self {
         Self { reason, detail, status: None, is_applicable: true }
+    }
+
+    /// The answer while a key can't be had: not a word on authenticity.
+    pub const fn key_unavailable(detail: &'static str) -> Self {
+        Self::new(Reason::KeyUnavailable, detail)
     }
 
     /// The same with the status that the provider wants, unless one is set already.
@@ -50,7 +67,7 @@ impl Refusal {
     }
 
     /// Says that the scheme isn't meant; any other refusal says more.
-    pub(super) fn not_applicable(self) -> Self {
+    pub(super) const fn not_applicable(self) -> Self {
         Self { is_applicable: false, ..self }
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method};
+use http::Method;
 
-use super::admission::Reply;
+use super::acknowledgement::{Acknowledgement, Failure};
 use super::error::CompileError;
 use super::events::Events;
 use super::handshake::{self, Handshake};
@@ -20,10 +20,10 @@ impl Verifier {
     /// Everything that can be wrong with row and settings is found here.
     pub fn compile(row: &Row, settings: &ReceiverSettings) -> Result<Self, CompileError> {
         let scope = Scope::new(row, &settings.settings)?;
-        let chosen = choose(row, settings)?;
+        let chosen = choose(row, settings, &scope)?;
         let schemes = compile_schemes(row, settings, &scope, &chosen)?;
         let handshakes = compile_handshakes(row, &scope)?;
-        check_needs(row, settings, &chosen, &schemes, &handshakes)?;
+        check_needs(row, settings, &schemes, &handshakes)?;
         let methods = handshake::methods(&row.methods)?;
         Ok(Self {
             provider: row.name.clone(),
@@ -36,17 +36,29 @@ impl Verifier {
             handshakes,
             events: Events::compile(row, &scope)?,
             masks: masks(row, &scope)?,
-            acknowledgement: acknowledgement(&row.acknowledgement)?,
+            acknowledgement: Acknowledgement::compile(&row.acknowledgement, &scope)?,
+            failure: row.failure.as_ref().map(Failure::compile).transpose()?,
             refusal_status: row.refusal_status.map(handshake::status).transpose()?,
         })
     }
 }
 
 /// The schemes that the receiver accepts: those it names, or those that needn't be asked for.
-fn choose<'r>(row: &'r Row, settings: &ReceiverSettings) -> Result<Vec<&'r catalog::Scheme>, CompileError> {
+fn choose<'r>(
+    row: &'r Row,
+    settings: &ReceiverSettings,
+    scope: &Scope<'_>,
+) -> Result<Vec<&'r catalog::Scheme>, CompileError> {
     let known = || row.schemes.iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>().join(", ");
     let Some(names) = &settings.schemes else {
-        let usual: Vec<_> = row.schemes.iter().filter(|scheme| !is_on_request(scheme)).collect();
+        let mut usual: Vec<_> = row.schemes.iter().filter(|scheme| !is_on_request(scheme)).collect();
+        for scheme in &row.schemes {
+            let value = |name: &Option<String>| name.as_deref().map(|name| scope.value(name)).transpose();
+            let (needed, unwanted) = (value(&scheme.needs)?, value(&scheme.unless)?);
+            if needed.is_some_and(<[u8]>::is_empty) || unwanted.is_some_and(|value| !value.is_empty()) {
+                usual.retain(|usual| usual.name != scheme.name);
+            }
+        }
         let nothing = || CompileError::SchemeNotChosen { provider: row.name.clone(), known: known() };
         return if usual.is_empty() { Err(nothing()) } else { Ok(usual) };
     };
@@ -100,12 +112,11 @@ fn compile_handshakes(row: &Row, scope: &Scope<'_>) -> Result<Vec<Handshake>, Co
 fn check_needs(
     row: &Row,
     settings: &ReceiverSettings,
-    chosen: &[&catalog::Scheme],
     schemes: &[Scheme],
     handshakes: &[Handshake],
 ) -> Result<(), CompileError> {
-    let needs_secret = chosen.iter().any(|scheme| scheme.verify != VerifyBy::None)
-        || handshakes.iter().any(Handshake::needs_key);
+    let needs_secret =
+        schemes.iter().any(Scheme::needs_secret) || handshakes.iter().any(Handshake::needs_key);
     let captures = handshakes.iter().any(|handshake| handshake.capture.is_some());
     if settings.secrets.is_empty() && needs_secret && !captures {
         let what =
@@ -150,10 +161,4 @@ fn masks(row: &Row, scope: &Scope<'_>) -> Result<Arc<[Mask]>, CompileError> {
         }
     }
     Ok(unique.into())
-}
-
-fn acknowledgement(row: &catalog::Acknowledgement) -> Result<Reply, CompileError> {
-    let content_type: Option<HeaderValue> = handshake::content_type(&row.content_type)?;
-    let body = row.body.clone().into_bytes().into();
-    Ok(Reply { status: handshake::status(row.status)?, content_type, headers: Vec::new(), body })
 }

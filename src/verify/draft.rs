@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::json::Pointer;
+use super::json::{Document, Pointer};
 use super::sign::{OutgoingRequest, SignError};
 use super::source::Source;
 use super::view::View;
@@ -27,6 +27,8 @@ pub(super) struct Draft {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     body: Body,
+    /// The element that is being signed, of a scheme that signs each.
+    within: Option<Pointer>,
 }
 
 enum Body {
@@ -54,7 +56,17 @@ impl Draft {
             None if content_type.starts_with(FORM) => Body::Form(Vec::new()),
             None => Body::Json(Value::Object(Map::new())),
         };
-        Ok(Self { method, url: url.to_owned(), query: Vec::new(), headers, body })
+        Ok(Self { method, url: url.to_owned(), query: Vec::new(), headers, body, within: None })
+    }
+
+    /// From here on pointers are those of one element, the first one, until [`Self::leave`].
+    pub(super) fn enter(&mut self, element: &Pointer) {
+        self.within = Some(element.clone());
+    }
+
+    /// Back to the whole body.
+    pub(super) fn leave(&mut self) {
+        self.within = None;
     }
 
     /// Puts a name or an id where the row looks for it first, of the places that such a request has; not into
@@ -84,7 +96,11 @@ impl Draft {
             }
             Source::Query(name) => self.query.push((name.clone(), text.to_owned())),
             Source::Form(name) => self.form()?.push((name.clone(), text.to_owned())),
-            Source::Json(pointer) => set(self.json()?, pointer, leaf(text, is_number)),
+            Source::Json(pointer) => {
+                let pointer =
+                    self.within.as_ref().map_or_else(|| pointer.clone(), |outer| outer.join(pointer));
+                set(self.json()?, &pointer, leaf(text, is_number));
+            }
             Source::FormJson(name, pointer) => {
                 let fields = self.form()?;
                 let at = fields.iter().position(|(field, _)| field.eq(name));
@@ -100,6 +116,12 @@ impl Draft {
         Ok(())
     }
 
+    /// Puts a value where the source is read, into a JSON body that holds nothing else.
+    pub(super) fn put_alone(&mut self, source: &Source, text: &str) -> Result<(), SignError> {
+        self.body = Body::Json(Value::Object(Map::new()));
+        self.put(source, text, false)
+    }
+
     /// Whether the source would find something.
     pub(super) fn has(&self, source: &Source) -> bool {
         source.one(&View::new(&self.delivery(), None)).is_ok()
@@ -113,11 +135,19 @@ impl Draft {
             method: self.method.clone(),
             uri: target,
             headers: self.headers.clone(),
-            body: self.bytes(),
+            body: self.element().unwrap_or_else(|| self.bytes()),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             id: String::new(),
             received_at: Timestamp::UNIX_EPOCH,
         }
+    }
+
+    /// The element that is being signed, as JSON.
+    fn element(&self) -> Option<Bytes> {
+        let body = self.bytes();
+        let document = Document::parse(&body)?;
+        let span = document.select(self.within.as_ref()?).into_iter().next()?;
+        Some(body.slice(span))
     }
 
     pub(super) fn finish(self) -> OutgoingRequest {

@@ -61,6 +61,14 @@ impl Encoding {
     }
 }
 
+/// Bytes of a key in base64 without padding whose last bits are anything: some providers draw the text's
+/// characters at random, and ignore what is left over.
+pub(super) fn key_of_loose_base64(text: &[u8]) -> Option<Vec<u8>> {
+    const LOOSE: GeneralPurpose =
+        GeneralPurpose::new(&alphabet::STANDARD, UNPADDED.with_decode_allow_trailing_bits(true));
+    LOOSE.decode(text).ok()
+}
+
 const NAMES: &str = "hex, base64, base64-unpadded, base64url, base64url-unpadded, base64-any";
 
 // Trailing bits must be zero: else several texts would stand for one signature.

@@ -12,7 +12,7 @@ use super::view::View;
 const FIELDS_MAX: usize = 1_000;
 
 /// A field's name and value, decoded.
-type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
+pub(super) type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// The values of one field of the body, URL-encoded or multipart.
 pub(super) fn values<'a>(view: &View<'a>, name: &str) -> Result<Vec<Cow<'a, str>>, Gap> {
@@ -21,6 +21,16 @@ pub(super) fn values<'a>(view: &View<'a>, name: &str) -> Result<Vec<Cow<'a, str>
         None => url_encoded(&view.delivery.body)?,
     };
     Ok(fields.into_iter().filter(|(field, _)| field.as_ref().eq(name)).map(|(_, value)| value).collect())
+}
+
+/// All fields of a URL-encoded body.
+pub(super) fn fields<'a>(view: &View<'a>) -> Result<Vec<Field<'a>>, Gap> {
+    url_encoded(&view.delivery.body)
+}
+
+/// All parameters of the query.
+pub(super) fn query_fields<'a>(view: &View<'a>) -> Result<Vec<Field<'a>>, Gap> {
+    url_encoded(view.delivery.query().as_bytes())
 }
 
 /// The values of one query parameter.

@@ -21,6 +21,8 @@ pub(super) enum Function {
     Hex,
     /// Padded base64.
     Base64,
+    /// Base64url without padding.
+    Base64Url,
     /// CRC-32 (IEEE) in decimal.
     Crc32,
     /// ASCII lower case.
@@ -46,6 +48,7 @@ impl Function {
             "hmac" => Self::Hmac,
             "hex" => Self::Hex,
             "base64" => Self::Base64,
+            "base64url" => Self::Base64Url,
             "crc32" => Self::Crc32,
             "lower" => Self::Lower,
             "json" => Self::Json,
@@ -65,6 +68,7 @@ impl Function {
             Self::Hmac => hmac::sign(context.key.ok_or(Gap::Absent)?, &value).as_ref().to_vec(),
             Self::Hex => Encoding::Hex.encode(&value).into_bytes(),
             Self::Base64 => Encoding::Base64.encode(&value).into_bytes(),
+            Self::Base64Url => Encoding::Base64UrlUnpadded.encode(&value).into_bytes(),
             Self::Crc32 => crc32(&value).to_string().into_bytes(),
             Self::Lower => value.to_ascii_lowercase(),
             Self::Json => json_string(&value),
@@ -76,8 +80,7 @@ impl Function {
     }
 }
 
-const NAMES: &str =
-    "sha1, sha256, hmac, hex, base64, crc32, lower, json, optional, with_port, without_port, decode_harmless";
+const NAMES: &str = "sha1, sha256, hmac, hex, base64, base64url, crc32, lower, json, optional, with_port, without_port, decode_harmless";
 
 fn json_string(value: &[u8]) -> Vec<u8> {
     let quoted = serde_json::Value::from(String::from_utf8_lossy(value)).to_string();

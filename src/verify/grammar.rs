@@ -11,7 +11,7 @@ pub(super) const CANDIDATES_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub(super) enum Grammar {
     Raw { prefix: String, optional: bool },
-    Pairs { separator: String, assign: String, keys: Vec<String> },
+    Pairs { separator: String, assign: String, keys: Vec<String>, quoted: bool },
     List { separator: String, item_prefix: String },
     TimestampFirst { separator: String },
 }
@@ -36,6 +36,7 @@ impl Grammar {
                 separator,
                 assign: if signature.assign.is_empty() { "=".to_owned() } else { expand(&signature.assign)? },
                 keys: scope.expand_all(&signature.keys)?,
+                quoted: signature.quoted,
             },
             catalog::Grammar::List => Self::List { separator, item_prefix: expand(&signature.item_prefix)? },
             catalog::Grammar::TimestampFirst => Self::TimestampFirst { separator },
@@ -65,13 +66,13 @@ impl Grammar {
                 None if *optional => push(found, value)?,
                 None => return Err(Malformed("the signature hasn't the prefix that it must have")),
             },
-            Self::Pairs { separator, assign, keys } => {
+            Self::Pairs { separator, assign, keys, quoted } => {
                 for item in items(value, separator) {
                     let Some((key, candidate)) = split_once(item, assign.as_bytes()) else {
                         return Err(Malformed("the signature is not a list of pairs"));
                     };
                     if keys.is_empty() || keys.iter().any(|known| known.as_bytes().eq(key)) {
-                        push(found, candidate)?;
+                        push(found, if *quoted { unquoted(candidate)? } else { candidate })?;
                     }
                 }
             }
@@ -111,7 +112,7 @@ impl Grammar {
     pub(super) fn write(&self, signature: &str, timestamp: Option<(&str, &str)>) -> String {
         match self {
             Self::Raw { prefix, .. } => format!("{prefix}{signature}"),
-            Self::Pairs { separator, assign, keys } => {
+            Self::Pairs { separator, assign, keys, .. } => {
                 let separator = separator.chars().next().unwrap_or(',');
                 let key = keys.first().map_or("", String::as_str);
                 let time = timestamp.map(|(key, time)| format!("{key}{assign}{time}{separator}"));
@@ -124,6 +125,11 @@ impl Grammar {
             }
         }
     }
+}
+
+fn unquoted(value: &[u8]) -> Result<&[u8], Malformed> {
+    let inside = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inside.ok_or(Malformed("a value of the signature is not in quotes"))
 }
 
 fn push<'v>(found: &mut Vec<&'v [u8]>, candidate: &'v [u8]) -> Result<(), Malformed> {

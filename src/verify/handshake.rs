@@ -1,11 +1,15 @@
 //! Handshakes: requests that are no events and want an answer of their own.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::admission::{Admission, Refusal, Reply};
 use super::condition::Condition;
 use super::error::CompileError;
+use super::key_place::KeyPlace;
 use super::secret::Secret;
 use super::settings::Scope;
 use super::source::{Gap, Source};
@@ -23,6 +27,7 @@ pub(super) struct Handshake {
     require: Vec<Condition>,
     refusal_status: Option<StatusCode>,
     pub(super) capture: Option<Source>,
+    visit: Option<KeyPlace>,
     respond: Respond,
 }
 
@@ -46,6 +51,7 @@ impl Handshake {
             require: Condition::compile_all(&handshake.require, scope)?,
             refusal_status: handshake.refusal_status.map(status).transpose()?,
             capture,
+            visit: handshake.visit.as_ref().map(|visit| KeyPlace::to_visit(visit, scope)).transpose()?,
             respond: Respond::compile(&handshake.respond, scope)?,
         })
     }
@@ -61,10 +67,17 @@ impl Handshake {
             let refusal = Refusal::new(Reason::TokenMismatch, "the handshake doesn't prove what it must");
             return Some(Admission::Refused(refusal.with_status(self.refusal_status)));
         }
+        let visit = match self.visit.as_ref().map(|visit| visit.url(context.view)).transpose() {
+            Ok(url) => url.map(Cow::into_owned),
+            Err(refusal) => return Some(Admission::Refused(refusal)),
+        };
         Some(match self.respond.reply(context) {
-            Ok(reply) => {
-                Admission::Answered { reply, handshake: self.name.clone(), captured: self.captured(context) }
-            }
+            Ok(reply) => Admission::Answered {
+                reply,
+                handshake: self.name.clone(),
+                captured: self.captured(context),
+                visit,
+            },
             Err(_) => Admission::Refused(Refusal::new(
                 Reason::HandshakeMalformed,
                 "the handshake lacks a value that its answer needs",
@@ -90,17 +103,10 @@ impl Handshake {
 
 impl Respond {
     fn compile(respond: &catalog::Respond, scope: &Scope<'_>) -> Result<Self, CompileError> {
-        let mut headers = Vec::new();
-        for (name, value) in &respond.headers {
-            let parsed = HeaderName::from_bytes(name.as_bytes());
-            let name =
-                parsed.map_err(|_| CompileError::malformed("header", name, "that is no header's name"))?;
-            headers.push((name, Template::parse(value, scope)?));
-        }
         Ok(Self {
             status: status(respond.status)?,
             content_type: content_type(&respond.content_type)?,
-            headers,
+            headers: headers(&respond.headers, scope)?,
             body: Template::parse(&respond.body, scope)?,
         })
     }
@@ -118,6 +124,19 @@ impl Respond {
     fn templates(&self) -> impl Iterator<Item = &Template> {
         self.headers.iter().map(|(_, template)| template).chain([&self.body])
     }
+}
+
+/// A row's headers of an answer.
+pub(super) fn headers(
+    row: &BTreeMap<String, String>,
+    scope: &Scope<'_>,
+) -> Result<Vec<(HeaderName, Template)>, CompileError> {
+    let header = |(name, value): (&String, &String)| {
+        let parsed = HeaderName::from_bytes(name.as_bytes());
+        let name = parsed.map_err(|_| CompileError::malformed("header", name, "that is no header's name"))?;
+        Ok((name, Template::parse(value, scope)?))
+    };
+    row.iter().map(header).collect()
 }
 
 /// A row's methods.

@@ -103,7 +103,8 @@ impl Case<'_> {
                 self.is_late.set(true);
                 true
             }
-            Admission::Refused(_) => false,
+            // Without the keys that it takes nobody can tell.
+            Admission::Refused(_) | Admission::NeedsKey { .. } => false,
             Admission::Event(_) | Admission::Answered { .. } => true,
         }
     }

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use super::error::CompileError;
 
 /// Values that a pointer with `*` may select; what is beyond is left out.
-const SELECTED_MAX: usize = 1_000;
+pub(super) const SELECTED_MAX: usize = 1_000;
 
 /// A JSON pointer (RFC 6901) in which a segment `*` stands for every element of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,11 @@ impl Pointer {
     /// Whether it may select several values.
     pub(super) fn is_plural(&self) -> bool {
         self.0.contains(&Segment::Every)
+    }
+
+    /// A pointer into what this one points to.
+    pub(super) fn join(&self, inner: &Self) -> Self {
+        Self(self.0.iter().chain(&inner.0).cloned().collect())
     }
 
     /// Its keys for writing a sample: the first element stands for every one.

@@ -10,12 +10,31 @@ const KEYS_MAX: usize = 32;
 /// The keys as an algorithm's library takes them: RSA in PKCS #1, points uncompressed, Ed25519 raw. Keys of
 /// other kinds are passed over; `None` when the text is neither a key nor a set.
 pub(super) fn keys(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    keys_of(text, None)
+}
+
+/// The same, only of that id where one is given.
+pub(super) fn keys_of(text: &[u8], id: Option<&str>) -> Option<Vec<Vec<u8>>> {
     let json: Value = serde_json::from_slice(text).ok()?;
-    let keys = match json.get("keys") {
-        Some(set) => set.as_array()?.clone(),
-        None => vec![json],
+    let keys = match (json.get("keys"), json.get("key")) {
+        (Some(set), _) => set.as_array()?.clone(),
+        (None, Some(one)) => vec![one.clone()],
+        (None, None) => vec![json],
     };
-    Some(keys.iter().take(KEYS_MAX).filter_map(key).collect())
+    let is_meant = |jwk: &&Value| {
+        let named = jwk.get("kid").and_then(Value::as_str);
+        id.is_none_or(|id| named.is_some_and(|named| named.eq(id)))
+            && jwk.get("use").is_none_or(|purpose| purpose == "sig")
+            // Plaid says so of keys that it doesn't use any more.
+            && jwk.get("expired_at").is_none_or(Value::is_null)
+    };
+    Some(keys.iter().take(KEYS_MAX).filter(is_meant).filter_map(key).collect())
+}
+
+/// The text of a key that comes within JSON, as `{"key": "-----BEGIN…"}`.
+pub(super) fn enclosed(text: &[u8]) -> Option<String> {
+    let json: Value = serde_json::from_slice(text).ok()?;
+    json.get("key")?.as_str().map(str::to_owned)
 }
 
 fn key(jwk: &Value) -> Option<Vec<u8>> {

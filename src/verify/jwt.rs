@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519) in compact form, their claims bound to the request.
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::signature::ParsedPublicKey;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -9,12 +9,15 @@ use super::admission::Refusal;
 use super::compare;
 use super::encoding::Encoding;
 use super::error::CompileError;
+use super::jose::{Algorithm, Parts, object};
 use super::key::{Derivation, Problem};
+use super::key_place::KeyPlace;
 use super::secret::Secret;
 use super::settings::Scope;
 use super::source::Source;
 use super::template::{Context, Template};
 use super::token::Prefix;
+use super::verdict::{Stop, Verdict};
 use super::{public_key, signed, token};
 use crate::catalog;
 use crate::reason::Reason;
@@ -28,6 +31,7 @@ pub(super) struct Jwt {
     pub(super) sources: Vec<Source>,
     pub(super) prefix: Prefix,
     keys: Vec<Key>,
+    published: Option<Published>,
     claims: Vec<Claim>,
     max_age_seconds: Option<f64>,
 }
@@ -36,6 +40,13 @@ pub(super) struct Jwt {
 struct Key {
     name: &'static str,
     check: Check,
+}
+
+/// Keys that the provider publishes, with the algorithms that the row accepts of them.
+#[derive(Debug)]
+struct Published {
+    place: KeyPlace,
+    algorithms: Vec<Algorithm>,
 }
 
 enum Check {
@@ -64,6 +75,9 @@ impl Jwt {
         if algorithms.is_empty() || scheme.from.is_empty() {
             return Err(CompileError::Incomplete { problem: "a token needs from and algorithms" });
         }
+        let secrets = if KeyPlace::is_besides(scheme) { &[] } else { secrets };
+        let place = if secrets.is_empty() { KeyPlace::of(scheme, scope)? } else { None };
+        let published = place.map(|place| Published { place, algorithms: algorithms.clone() });
         let mut keys = Vec::new();
         for secret in secrets {
             match keys_of(secret, &algorithms, &derivation, &prefixes) {
@@ -84,6 +98,7 @@ impl Jwt {
                 .collect::<Result<_, _>>()?,
             prefix: Prefix::compile(scheme, scope)?,
             keys,
+            published,
             claims: scheme
                 .claims
                 .iter()
@@ -93,27 +108,51 @@ impl Jwt {
         }))
     }
 
+    /// Whether its keys are the provider's published ones.
+    pub(super) fn is_published(&self) -> bool {
+        self.published.is_some()
+    }
+
     /// Whether the templates of its claims name such a value.
     pub(super) fn has(&self, wanted: &dyn Fn(&super::variable::Variable) -> bool) -> bool {
         self.claims.iter().filter_map(|claim| claim.equals.as_ref()).any(|equals| equals.has(wanted))
     }
 
-    /// Signature first, then times, then claims.
-    pub(super) fn verify(&self, context: &Context<'_, '_>, now: Timestamp) -> Result<(), Refusal> {
+    /// Signature first, then times, then claims. What is inside a body that is the token are its claims.
+    pub(super) fn verify(&self, context: &Context<'_, '_>, now: Timestamp) -> Verdict {
         let value = token::first(&self.sources, context.view).map_err(signed::refuse)?;
         let compact =
             self.prefix.strip(&value).ok_or(malformed("the token hasn't the prefix it must have"))?;
+        let claims = self.verify_compact(compact, context, now)?;
+        let is_body = self.sources.contains(&Source::Body);
+        Ok(is_body.then(|| Value::from(claims).to_string().into()))
+    }
+
+    /// The claims of a token that is right in every way.
+    pub(super) fn verify_compact(
+        &self,
+        compact: &[u8],
+        context: &Context<'_, '_>,
+        now: Timestamp,
+    ) -> Result<Map<String, Value>, Stop> {
         let parts = Parts::split(compact).ok_or(malformed("it is no compact JSON Web Token"))?;
-        let mut keys = self.keys.iter().filter(|key| key.name.eq(&parts.algorithm)).peekable();
-        if keys.peek().is_none() {
-            return Err(malformed("the token names an algorithm that the row doesn't accept"));
-        }
-        if !keys.any(|key| key.check.matches(parts.signed, &parts.signature)) {
-            return Err(Refusal::new(Reason::SignatureMismatch, "no secret gives the token's signature"));
+        match &self.published {
+            Some(published) => published.verify(&parts, context, now)?,
+            None => self.verify_signature(&parts)?,
         }
         let claims = object(parts.claims).ok_or(malformed("the token's claims are no JSON object"))?;
         self.judge_times(&claims, now)?;
-        self.claims.iter().try_for_each(|claim| claim.judge(&claims, context))
+        self.claims.iter().try_for_each(|claim| claim.judge(&claims, context))?;
+        Ok(claims)
+    }
+
+    fn verify_signature(&self, parts: &Parts<'_>) -> Result<(), Refusal> {
+        let mut keys = self.keys.iter().filter(|key| key.name.eq(&parts.algorithm)).peekable();
+        if keys.peek().is_none() {
+            return Err(NOT_ACCEPTED);
+        }
+        let is_signed = keys.any(|key| key.check.matches(parts.signed, &parts.signature));
+        is_signed.then_some(()).ok_or(NOT_SIGNED)
     }
 
     fn judge_times(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
@@ -144,7 +183,11 @@ impl Jwt {
         for (claim, seconds) in [("iat", 0), ("nbf", 0), ("exp", 60)] {
             claims.insert(claim.to_owned(), Value::from(now.as_second() + seconds));
         }
-        for claim in self.claims.iter().filter(|claim| has_body || !claim.with_body) {
+        let wanted = self.claims.iter().filter(|claim| has_body || !claim.with_body);
+        for claim in wanted {
+            if claim.equals.is_none() && claims.contains_key(&claim.name) {
+                continue;
+            }
             let value = match &claim.equals {
                 Some(equals) => String::from_utf8_lossy(&equals.bytes(context).ok()?).into_owned(),
                 None => "1".to_owned(),
@@ -158,6 +201,29 @@ impl Jwt {
         Some(format!("{signed}.{}", Encoding::Base64UrlUnpadded.encode(tag.as_ref())))
     }
 }
+
+impl Published {
+    /// Public keys only, and only those of the id that the token names.
+    fn verify(&self, parts: &Parts<'_>, context: &Context<'_, '_>, now: Timestamp) -> Result<(), Stop> {
+        let algorithm = self.algorithms.iter().find_map(|algorithm| match algorithm {
+            Algorithm::Public(name, algorithm) if parts.algorithm.eq(name) => Some(*algorithm),
+            _ => None,
+        });
+        let algorithm = algorithm.ok_or(NOT_ACCEPTED)?;
+        let found = self.place.keys_of(context.view, algorithm, parts.key_id.as_deref(), now)?;
+        let is_signed = found.keys.iter().any(|key| key.verify_sig(parts.signed, &parts.signature).is_ok());
+        match is_signed {
+            true => Ok(()),
+            // The key that the token names is known, and it isn't this key's signature.
+            false if parts.key_id.is_some() && !found.keys.is_empty() => Err(NOT_SIGNED.into()),
+            false => Err(found.none_does(NOT_SIGNED)),
+        }
+    }
+}
+
+const NOT_ACCEPTED: Refusal =
+    Refusal::new(Reason::SignatureMalformed, "the token names an algorithm that the row doesn't accept");
+const NOT_SIGNED: Refusal = Refusal::new(Reason::SignatureMismatch, "no key gives the token's signature");
 
 impl Claim {
     fn compile(claim: &catalog::Claim, scope: &Scope<'_>) -> Result<Self, CompileError> {
@@ -207,31 +273,6 @@ impl std::fmt::Debug for Key {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Algorithm {
-    Mac(&'static str, hmac::Algorithm),
-    Public(&'static str, &'static dyn VerificationAlgorithm),
-}
-
-impl Algorithm {
-    fn named(name: &str) -> Result<Self, CompileError> {
-        Ok(match name {
-            "HS256" => Self::Mac("HS256", hmac::HMAC_SHA256),
-            "HS384" => Self::Mac("HS384", hmac::HMAC_SHA384),
-            "HS512" => Self::Mac("HS512", hmac::HMAC_SHA512),
-            "RS256" => Self::Public("RS256", &signature::RSA_PKCS1_2048_8192_SHA256),
-            "RS384" => Self::Public("RS384", &signature::RSA_PKCS1_2048_8192_SHA384),
-            "RS512" => Self::Public("RS512", &signature::RSA_PKCS1_2048_8192_SHA512),
-            "ES256" => Self::Public("ES256", &signature::ECDSA_P256_SHA256_FIXED),
-            "EdDSA" => Self::Public("EdDSA", &signature::ED25519),
-            _ => {
-                let known = "HS256, HS384, HS512, RS256, RS384, RS512, ES256, EdDSA";
-                return Err(CompileError::unknown("JWT algorithm", name, known));
-            }
-        })
-    }
-}
-
 /// The secret as a key of each algorithm that it fits. A public key never serves as an HMAC key: everybody
 /// has it, so everybody could sign.
 fn keys_of(
@@ -264,38 +305,6 @@ fn keys_of(
     let is_key_file = (secret.bytes().starts_with(b"-----BEGIN ") || secret.bytes().starts_with(b"{"))
         && usable.iter().all(Key::is_mac);
     if usable.is_empty() || is_key_file { Err(problem) } else { Ok(usable) }
-}
-
-/// A token taken apart; its claims are not parsed before the signature is known to be right.
-struct Parts<'t> {
-    algorithm: String,
-    claims: &'t [u8],
-    signed: &'t [u8],
-    signature: Vec<u8>,
-}
-
-impl<'t> Parts<'t> {
-    fn split(compact: &'t [u8]) -> Option<Self> {
-        let last = memchr::memrchr(b'.', compact)?;
-        let signed = &compact[..last];
-        let first = memchr::memchr(b'.', signed)?;
-        let header = object(&signed[..first])?;
-        // An extension that must be understood, and none is (RFC 7515, 4.1.11).
-        if header.contains_key("crit") {
-            return None;
-        }
-        let algorithm = header.get("alg")?.as_str()?.to_owned();
-        let signature = Encoding::Base64UrlUnpadded.decode(&compact[last + 1..])?;
-        Some(Self { algorithm, claims: &signed[first + 1..], signed, signature })
-    }
-}
-
-fn object(encoded: &[u8]) -> Option<Map<String, Value>> {
-    let json = Encoding::Base64UrlUnpadded.decode(encoded)?;
-    match serde_json::from_slice(&json).ok()? {
-        Value::Object(object) => Some(object),
-        _ => None,
-    }
 }
 
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Refusal> {

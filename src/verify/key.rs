@@ -1,6 +1,7 @@
 //! Keys: what a scheme computes with, made of a secret by the row's rule.
 
 use aws_lc_rs::digest;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use super::encoding::Encoding;
@@ -21,6 +22,7 @@ pub(super) struct Derivation {
 #[derive(Clone, Copy, Debug)]
 enum Decode {
     Utf8,
+    Nfkd,
     Hex,
     Base64,
 }
@@ -33,10 +35,15 @@ impl Derivation {
     pub(super) fn compile(rule: &KeyRule, scope: &Scope<'_>) -> Result<Self, CompileError> {
         let decode = match scope.expand(&rule.decode)?.as_ref() {
             "" | "utf8" => Decode::Utf8,
+            "nfkd" => Decode::Nfkd,
             "hex" => Decode::Hex,
             "base64" | "base64url" => Decode::Base64,
             other => {
-                return Err(CompileError::unknown("key encoding", other, "utf8, hex, base64, base64url"));
+                return Err(CompileError::unknown(
+                    "key encoding",
+                    other,
+                    "utf8, nfkd, hex, base64, base64url",
+                ));
             }
         };
         let hash = match rule.hash.as_str() {
@@ -58,6 +65,10 @@ impl Derivation {
         let (stripped, bare) = self.strip(bytes);
         let mut key = Zeroizing::new(match self.decode {
             Decode::Utf8 => bare.to_vec(),
+            Decode::Nfkd => {
+                let text = std::str::from_utf8(bare).map_err(|_| self.problem(stripped, bare, "text"))?;
+                text.nfkd().collect::<String>().into_bytes()
+            }
             Decode::Hex => Encoding::Hex.decode(bare).ok_or_else(|| self.problem(stripped, bare, "hex"))?,
             Decode::Base64 => {
                 Encoding::Base64Any.decode(bare).ok_or_else(|| self.problem(stripped, bare, "base64"))?

@@ -32,7 +32,8 @@ fn grammar() -> impl Strategy<Value = Grammar> {
         (separator.clone(), "[a-z0-9]{1,2}").prop_map(|(separator, key)| Grammar::Pairs {
             separator,
             assign: "=".to_owned(),
-            keys: vec![key]
+            keys: vec![key],
+            quoted: false
         }),
         (separator.clone(), "[a-z0-9]{1,2}[,=]")
             .prop_map(|(separator, item_prefix)| Grammar::List { separator, item_prefix }),

@@ -12,12 +12,13 @@ use super::key::Problem;
 pub(super) fn algorithm(name: &str) -> Result<&'static dyn VerificationAlgorithm, CompileError> {
     Ok(match name {
         "ed25519" => &signature::ED25519,
+        "ecdsa-p256-sha1" => &signature::ECDSA_P256_SHA1_ASN1,
         "ecdsa-p256-sha256" => &signature::ECDSA_P256_SHA256_ASN1,
         "rsa-sha1" => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
         "rsa-sha256" => &signature::RSA_PKCS1_2048_8192_SHA256,
         "rsa-sha512" => &signature::RSA_PKCS1_2048_8192_SHA512,
         _ => {
-            let known = "ed25519, ecdsa-p256-sha256, rsa-sha1, rsa-sha256, rsa-sha512";
+            let known = "ed25519, ecdsa-p256-sha1, ecdsa-p256-sha256, rsa-sha1, rsa-sha256, rsa-sha512";
             return Err(CompileError::unknown("public-key algorithm", name, known));
         }
     })
@@ -40,6 +41,29 @@ pub(super) fn parse(
     if keys.is_empty() { Err("it is no public key of the scheme's algorithm".to_owned()) } else { Ok(keys) }
 }
 
+/// The keys of a published document, of that algorithm and id; none of them is no problem, no document is.
+pub(super) fn published(
+    algorithm: &'static dyn VerificationAlgorithm,
+    text: &[u8],
+    id: Option<&str>,
+) -> Result<Vec<ParsedPublicKey>, Problem> {
+    let enclosed = jwk::enclosed(text);
+    let text = enclosed.as_deref().map_or(text, str::as_bytes).trim_ascii();
+    let candidates = match text.first() {
+        Some(b'{') => jwk::keys_of(text, id).ok_or("it is no JSON Web Key and no set of them")?,
+        _ => vec![bytes(text)?],
+    };
+    Ok(candidates.iter().filter_map(|bytes| ParsedPublicKey::new(algorithm, bytes).ok()).collect())
+}
+
+/// The key in a certificate; `None` when it is none of the algorithm.
+pub(super) fn of_certificate(
+    algorithm: &'static dyn VerificationAlgorithm,
+    der: &[u8],
+) -> Option<ParsedPublicKey> {
+    ParsedPublicKey::new(algorithm, subject_key(der)?).ok()
+}
+
 fn bytes(text: &[u8]) -> Result<Vec<u8>, Problem> {
     if let Some(rest) = text.strip_prefix(b"-----BEGIN ") {
         let is_certificate = rest.starts_with(b"CERTIFICATE");
@@ -58,9 +82,11 @@ fn bytes(text: &[u8]) -> Result<Vec<u8>, Problem> {
 }
 
 fn pem(text: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(text).ok()?;
-    let lines = text.lines().skip(1).map(str::trim).take_while(|line| !line.starts_with("-----END"));
-    Encoding::Base64.decode(lines.collect::<String>().as_bytes())
+    // eBay's is one line.
+    let (_, rest) = std::str::from_utf8(text).ok()?.strip_prefix("-----BEGIN ")?.split_once("-----")?;
+    let (inside, _) = rest.split_once("-----END")?;
+    let digits: String = inside.split_ascii_whitespace().collect();
+    Encoding::Base64.decode(digits.as_bytes())
 }
 
 /// The SubjectPublicKeyInfo of a certificate (RFC 5280, 4.1). Nothing else of it is looked at: the operator

@@ -25,10 +25,13 @@ pub fn check_row(row: &Row) -> Result<(), CompileError> {
             schemes: Some(vec![scheme.name.clone()]),
             ..ReceiverSettings::default()
         };
-        match Verifier::compile(row, &settings) {
-            Ok(_) | Err(CompileError::SecretUnusable { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        let compile = |settings: &ReceiverSettings| match Verifier::compile(row, settings) {
+            Ok(_) | Err(CompileError::SecretUnusable { .. } | CompileError::SecretMissing { .. }) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // Where keys are published is looked at only without a secret.
+        let without = ReceiverSettings { secrets: Vec::new(), ..settings.clone() };
+        compile(&settings).and_then(|()| compile(&without))?;
     }
     Ok(())
 }
@@ -58,6 +61,12 @@ mod tests {
         let error = |scheme: &str| check_row(&row(scheme)).unwrap_err().to_string();
         let unknown = error(&format!("{mac}{signature}").replace("sha256", "md5"));
         assert!(unknown.starts_with("own, scheme v1: \"hmac-md5\" is no "), "{unknown}");
+        let published = "verify = \"public-key\"\nalgorithm = \"ed25519\"\nmessage = \"{body}\"\n";
+        let keys = |url: &str| {
+            error(&format!("{published}{signature}\nkeys = {{ url = \"{url}\", hosts = \"*.example.com\" }}"))
+        };
+        assert!(keys("http://a.example.com/keys").contains("it must be https"));
+        assert!(keys("https://example.org/keys").contains("of one of keys.hosts"));
         let unclosed = error(&format!("{mac}{signature}").replace("{body}", "{body"));
         assert!(unclosed.contains("a brace is not closed"), "{unclosed}");
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::compare;
+
 /// A secret as the operator gave it.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -12,6 +14,11 @@ impl Secret {
     /// Takes the bytes over.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// Whether both are the same, in constant time.
+    pub fn is(&self, other: &Self) -> bool {
+        compare::same(&self.0, &other.0)
     }
 
     /// The bytes, for verification only.

@@ -22,11 +22,25 @@ pub struct ReceiverSettings {
     pub schemes: Option<Vec<String>>,
     /// How far off timestamps may be, instead of the row's tolerance.
     pub tolerance: Option<Duration>,
+    /// What becomes of a secret that the sender hands over.
+    pub capture: CapturePolicy,
+}
+
+/// What becomes of a secret that the sender hands over, unsigned: who knows the URL can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CapturePolicy {
+    /// The first is taken while the receiver has none.
+    #[default]
+    Once,
+    /// Each is taken, besides those that there are: for several webhooks at one URL.
+    Add,
+    /// None is taken.
+    Never,
 }
 
 impl ReceiverSettings {
-    /// Takes `--receiver-set NAME.KEY=VALUE`: the keys `schemes` (`sha256,sha1`) and `tolerance` (`5m`) are
-    /// the same for all rows, any other is a setting of the row.
+    /// Takes `--receiver-set NAME.KEY=VALUE`: the keys `schemes` (`sha256,sha1`), `tolerance` (`5m`) and
+    /// `capture` (`once`, `add`, `never`) are the same for all rows, any other is a setting of the row.
     pub fn set(&mut self, key: &str, value: Secret) -> Result<(), CompileError> {
         let problem = |problem: &str| CompileError::SettingUnusable {
             name: key.to_owned(),
@@ -42,6 +56,14 @@ impl ReceiverSettings {
                 let duration = value.text().and_then(|text| crate::catalog::duration(text.trim()));
                 self.tolerance =
                     Some(duration.ok_or_else(|| problem("expected a duration such as 5m or 30s"))?);
+            }
+            "capture" => {
+                self.capture = match value.text().map(str::trim) {
+                    Some("once") => CapturePolicy::Once,
+                    Some("add") => CapturePolicy::Add,
+                    Some("never") => CapturePolicy::Never,
+                    _ => return Err(problem("expected once, add or never")),
+                };
             }
             _ => {
                 self.settings.insert(key.to_owned(), value);
@@ -117,5 +139,6 @@ impl<'a> Scope<'a> {
 
 fn known(row: &Row) -> String {
     let own = row.settings.keys().map(String::as_str);
-    own.chain(["schemes", "tolerance"]).collect::<Vec<_>>().join(", ")
+    let captures = row.captures().then_some("capture");
+    own.chain(["schemes", "tolerance"]).chain(captures).collect::<Vec<_>>().join(", ")
 }

@@ -77,12 +77,24 @@ impl Verifier {
         for condition in &scheme.require {
             self.meet(condition, &mut draft)?;
         }
+        if let Some(decrypt) = &scheme.decrypt
+            && let Some(seal) = decrypt.seal()
+            && !draft.has(&decrypt.source)
+        {
+            let text = seal.encrypt(&draft.delivery().body).ok_or(SignError::ValueMissing)?;
+            draft.put_alone(&decrypt.source, &text)?;
+        }
+        if let Some(each) = &scheme.each {
+            draft.enter(each);
+        }
         match &scheme.check {
             Check::Signed(signed) => self.sign_message(signed, &mut draft, now, delivery_id)?,
             Check::Jwt(jwt) => self.sign_jwt(jwt, &mut draft, now)?,
             Check::Token(token) => put_token(token, &mut draft)?,
+            Check::Named(_) => return Err(SignError::PrivateKey),
             Check::Nothing => {}
         }
+        draft.leave();
         Ok(draft.finish())
     }
 

@@ -3,31 +3,24 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use aws_lc_rs::signature::ParsedPublicKey;
-use aws_lc_rs::{digest, hmac};
 use jiff::Timestamp;
-use zeroize::Zeroizing;
 
 use super::admission::Refusal;
-use super::compare;
 use super::encoding::Encoding;
 use super::error::CompileError;
 use super::grammar::{Grammar, Malformed};
-use super::key::{Derivation, Problem};
-use super::public_key;
+use super::key::Problem;
 use super::secret::Secret;
 use super::settings::Scope;
-use super::sink::Sink;
+use super::signing_keys::Keys;
 use super::source::{Gap, Source};
 use super::template::{Context, Template};
 use super::timestamp::{Clock, Place};
 use super::variable::Variable;
+use super::verdict::Stop;
 use super::view::View;
-use crate::catalog::{self, VerifyBy};
+use crate::catalog;
 use crate::reason::Reason;
-
-/// Candidates that are checked against a public key: each costs as much as a hundred MACs.
-const PUBLIC_KEY_CANDIDATES_MAX: usize = 8;
 
 /// A compiled scheme.
 #[derive(Debug)]
@@ -40,19 +33,6 @@ pub(super) struct Signed {
     may_be_constant: bool,
     pub(super) clock: Option<Clock>,
     pub(super) keys: Keys,
-}
-
-/// What candidates are checked with, prepared once.
-pub(super) enum Keys {
-    Mac(Vec<MacKey>),
-    Hash(&'static digest::Algorithm, Vec<Zeroizing<Vec<u8>>>),
-    Public(Vec<ParsedPublicKey>),
-}
-
-/// A MAC's key, and its bytes for messages that name the secret too.
-pub(super) struct MacKey {
-    key: hmac::Key,
-    secret: Zeroizing<Vec<u8>>,
 }
 
 impl Signed {
@@ -129,16 +109,32 @@ impl Signed {
     }
 
     /// Whether the request's signature is of its message, then whether its time is near.
-    pub(super) fn verify(&self, view: &View<'_>, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn verify(&self, view: &View<'_>, now: Timestamp) -> Result<(), Stop> {
         let values = self.values(view)?;
         let candidates = self.candidates(&values)?;
         let timestamp = self.timestamp(view, &values)?;
         let context = Context { timestamp: timestamp.as_deref(), ..Context::of(view) };
-        self.check(&context, &candidates)?;
+        if let Keys::Published(place, algorithm) = &self.keys {
+            let found = place.keys(view, *algorithm, now)?;
+            let keys = Keys::Public(found.keys.clone());
+            self.check(&keys, &context, &candidates).map_err(|refusal| found.none_does(refusal))?;
+        } else {
+            self.check(&self.keys, &context, &candidates)?;
+        }
         match (&self.clock, &timestamp) {
-            (Some(clock), Some(raw)) => clock.judge(raw, now),
+            (Some(clock), Some(raw)) => Ok(clock.judge(raw, now)?),
             _ => Ok(()),
         }
+    }
+
+    /// The secret that the request's plain hash was made with.
+    pub(super) fn secret_of(&self, view: &View<'_>) -> Option<&[u8]> {
+        let values = self.values(view).ok()?;
+        let candidates = self.candidates(&values).ok()?;
+        let timestamp = self.timestamp(view, &values).ok()?;
+        let context = Context { timestamp: timestamp.as_deref(), ..Context::of(view) };
+        let secret = |message| self.keys.secret_of(message, &context, &candidates).ok().flatten();
+        self.messages.iter().find_map(secret)
     }
 
     fn values<'a>(&self, view: &View<'a>) -> Result<Vec<Cow<'a, [u8]>>, Refusal> {
@@ -188,10 +184,10 @@ impl Signed {
         raw.map(Some).ok_or(Refusal::new(Reason::TimestampMissing, "the scheme's timestamp isn't there"))
     }
 
-    fn check(&self, context: &Context<'_, '_>, candidates: &[Vec<u8>]) -> Result<(), Refusal> {
+    fn check(&self, keys: &Keys, context: &Context<'_, '_>, candidates: &[Vec<u8>]) -> Result<(), Refusal> {
         let mut refusal = None;
         for message in &self.messages {
-            match self.keys.match_any(message, context, candidates) {
+            match keys.match_any(message, context, candidates) {
                 // The signature of a constant is no proof of anything, and everybody has seen it.
                 Ok(true) if self.may_be_constant && !message.has_any(context) => {
                     refusal = refusal.or(Some(refuse(Gap::Absent)));
@@ -205,156 +201,6 @@ impl Signed {
         }
         Err(refusal.unwrap_or_else(|| refuse(Gap::Absent)))
     }
-}
-
-impl Keys {
-    fn compile(
-        scheme: &catalog::Scheme,
-        scope: &Scope<'_>,
-        secrets: &[Secret],
-    ) -> Result<Result<Self, Problem>, CompileError> {
-        let algorithm = scope.expand(&scheme.algorithm)?;
-        let derivation = Derivation::compile(&scheme.key, scope)?;
-        let derived = || secrets.iter().map(|secret| derivation.key(secret)).collect::<Result<Vec<_>, _>>();
-        Ok(match scheme.verify {
-            VerifyBy::Mac => {
-                let algorithm = mac_algorithm(&algorithm)?;
-                let key =
-                    |secret: Zeroizing<Vec<u8>>| MacKey { key: hmac::Key::new(algorithm, &secret), secret };
-                derived().map(|secrets| Self::Mac(secrets.into_iter().map(key).collect()))
-            }
-            VerifyBy::Hash => {
-                let algorithm = hash_algorithm(&algorithm)?;
-                derived().map(|keys| Self::Hash(algorithm, keys))
-            }
-            _ => {
-                let algorithm = public_key::algorithm(&algorithm)?;
-                let prefixes = scope.expand_all(&scheme.key.strip_prefix)?;
-                let keys =
-                    secrets.iter().map(|secret| public_key::parse(algorithm, secret.bytes(), &prefixes));
-                keys.collect::<Result<Vec<_>, _>>()
-                    .map(|keys| Self::Public(keys.into_iter().flatten().collect()))
-            }
-        })
-    }
-
-    /// Whether a signature may have that length in bytes.
-    fn takes(&self, length: usize) -> bool {
-        match self {
-            Self::Mac(keys) => keys.first().is_none_or(|mac| mac.key.algorithm().tag_len() == length),
-            Self::Hash(algorithm, _) => algorithm.output_len() == length,
-            Self::Public(_) => length > 0,
-        }
-    }
-
-    fn match_any(
-        &self,
-        message: &Template,
-        context: &Context<'_, '_>,
-        candidates: &[Vec<u8>],
-    ) -> Result<bool, Gap> {
-        let is_candidate = |expected: &[u8]| candidates.iter().any(|given| compare::same(given, expected));
-        match self {
-            Self::Mac(keys) => {
-                for key in keys {
-                    if is_candidate(mac(key, message, context)?.as_ref()) {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            Self::Hash(algorithm, secrets) => {
-                for secret in secrets {
-                    if is_candidate(hash(algorithm, secret, message, context)?.as_ref()) {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            Self::Public(keys) => {
-                let message = message.bytes(context)?;
-                let mut pairs = candidates
-                    .iter()
-                    .take(PUBLIC_KEY_CANDIDATES_MAX)
-                    .flat_map(|given| keys.iter().map(move |key| (key, given)));
-                Ok(pairs.any(|(key, given)| key.verify_sig(&message, given).is_ok()))
-            }
-        }
-    }
-
-    /// The signature under the first key; `None` for public keys, which can't sign.
-    pub(super) fn sign(&self, message: &Template, context: &Context<'_, '_>) -> Result<Option<Vec<u8>>, Gap> {
-        Ok(match self {
-            Self::Mac(keys) => match keys.first() {
-                Some(key) => Some(mac(key, message, context)?.as_ref().to_vec()),
-                None => None,
-            },
-            Self::Hash(algorithm, secrets) => match secrets.first() {
-                Some(secret) => Some(hash(algorithm, secret, message, context)?.as_ref().to_vec()),
-                None => None,
-            },
-            Self::Public(_) => None,
-        })
-    }
-
-    /// The first MAC key, for answers that prove we know it.
-    pub(super) fn mac_key(&self) -> Option<&hmac::Key> {
-        match self {
-            Self::Mac(keys) => keys.first().map(|mac| &mac.key),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Debug for Keys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (kind, count) = match self {
-            Self::Mac(keys) => ("mac", keys.len()),
-            Self::Hash(_, keys) => ("hash", keys.len()),
-            Self::Public(keys) => ("public", keys.len()),
-        };
-        write!(f, "{count} {kind} keys")
-    }
-}
-
-fn mac(with: &MacKey, message: &Template, context: &Context<'_, '_>) -> Result<hmac::Tag, Gap> {
-    let mut mac = hmac::Context::with_key(&with.key);
-    let context = Context { key: Some(&with.key), secret: Some(&with.secret), ..*context };
-    message.feed(&context, &mut Sink::Mac(&mut mac))?;
-    Ok(mac.sign())
-}
-
-fn hash(
-    algorithm: &'static digest::Algorithm,
-    secret: &[u8],
-    message: &Template,
-    context: &Context<'_, '_>,
-) -> Result<digest::Digest, Gap> {
-    let mut hash = digest::Context::new(algorithm);
-    message.feed(&Context { secret: Some(secret), ..*context }, &mut Sink::Digest(&mut hash))?;
-    Ok(hash.finish())
-}
-
-fn mac_algorithm(name: &str) -> Result<hmac::Algorithm, CompileError> {
-    Ok(match name {
-        "hmac-sha1" => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-        "hmac-sha256" => hmac::HMAC_SHA256,
-        "hmac-sha384" => hmac::HMAC_SHA384,
-        "hmac-sha512" => hmac::HMAC_SHA512,
-        _ => {
-            let known = "hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512";
-            return Err(CompileError::unknown("MAC algorithm", name, known));
-        }
-    })
-}
-
-fn hash_algorithm(name: &str) -> Result<&'static digest::Algorithm, CompileError> {
-    Ok(match name {
-        "sha1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-        "sha256" => &digest::SHA256,
-        "sha512" => &digest::SHA512,
-        _ => return Err(CompileError::unknown("hash algorithm", name, "sha1, sha256, sha512")),
-    })
 }
 
 /// What a scheme says when a value that it needs isn't there, or isn't one.

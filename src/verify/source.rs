@@ -155,9 +155,13 @@ impl Source {
                 texts.filter_map(json::value_text).map(bytes).collect()
             }
             Self::FormJson(field, pointer) => form_json(view, field, pointer)?,
+            Self::Xml(_) if xml::has_document_type(&view.delivery.body) => return Err(Gap::Body),
             Self::Xml(name) => {
                 let body = &view.delivery.body;
-                xml::elements(body, name).into_iter().map(|span| Cow::Borrowed(&body[span])).collect()
+                xml::elements(body, name)
+                    .into_iter()
+                    .map(|span| Cow::Borrowed(xml::text(&body[span])))
+                    .collect()
             }
             Self::Body => vec![Cow::Borrowed(&view.delivery.body[..])],
             Self::Constant(text) => vec![Cow::Owned(text.clone().into_bytes())],

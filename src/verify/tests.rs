@@ -100,7 +100,7 @@ fn methods_are_those_of_events_and_handshakes() {
     let get =
         |uri: &str| Delivery { method: Method::GET, uri: uri.parse().unwrap(), ..post(HeaderMap::new(), "") };
     match verifier.admit(get("/?challenge=a%26b"), Timestamp::UNIX_EPOCH) {
-        Admission::Answered { reply, handshake, captured: None } => {
+        Admission::Answered { reply, handshake, captured: None, visit: None } => {
             assert_eq!((&reply.body[..], handshake.as_str()), (&b"a&b"[..], "hello"));
         }
         other => panic!("{other:?}"),
@@ -128,6 +128,18 @@ fn verification_is_off_only_when_the_receiver_says_so() {
     let verifier = Verifier::compile(&row, &asked).unwrap();
     assert!(verifier.warnings().contains(&Warning::NotVerified { scheme: "none".to_owned() }));
     assert!(matches!(verifier.admit(post(HeaderMap::new(), ""), Timestamp::UNIX_EPOCH), Admission::Event(_)));
+}
+
+/// Their deliveries only point to what a worker must fetch.
+#[test]
+fn pointers_are_taken_unverified_only_in_as_many_words() {
+    for row in ["mollie", "klarna", "shipstation"] {
+        let mut settings = ReceiverSettings::default();
+        assert!(matches!(compile(row, &settings), Err(CompileError::SecretMissing { .. })), "{row}");
+        settings.set("schemes", "none".into()).unwrap();
+        let warning = Warning::NotVerified { scheme: "none".to_owned() };
+        assert!(compile(row, &settings).unwrap().warnings().contains(&warning), "{row}");
+    }
 }
 
 #[test]
@@ -340,4 +352,28 @@ fn a_credential_is_read_only_where_it_can_be_masked() {
         panic!("accepted")
     };
     assert_eq!(refusal.reason, Reason::BodyMalformed);
+}
+
+#[test]
+fn a_batch_of_which_one_event_is_signed_is_warned_about() {
+    let mut asked = settings("a made-up secret of some length");
+    let warnings = compile("segment", &asked).unwrap().warnings().to_vec();
+    assert!(!warnings.contains(&Warning::BodyNotSigned { signs: catalog::Signs::Part }), "{warnings:?}");
+    asked.set("schemes", "sha1,batch".into()).unwrap();
+    let warnings = compile("segment", &asked).unwrap().warnings().to_vec();
+    assert!(warnings.contains(&Warning::BodyNotSigned { signs: catalog::Signs::Part }), "{warnings:?}");
+}
+
+#[test]
+fn a_required_setting_cannot_be_empty() {
+    // Else what is compared with it would be dropped: anybody's topic would do.
+    let row = catalog::find("aws-sns").unwrap();
+    let with = |topic: &str| {
+        let settings = [("topic_arn".to_owned(), topic.into())].into();
+        Verifier::compile(row, &ReceiverSettings { settings, ..ReceiverSettings::default() })
+    };
+    assert!(with("arn:aws:sns:us-west-2:123456789012:MyTopic").is_ok());
+    assert!(
+        matches!(with("").unwrap_err(), CompileError::SettingMissing { name, .. } if name == "topic_arn")
+    );
 }

@@ -4,6 +4,7 @@ use super::admission::Refusal;
 use super::compare;
 use super::encoding::Encoding;
 use super::error::CompileError;
+use super::key::Problem;
 use super::mask::Mask;
 use super::secret::Secret;
 use super::settings::Scope;
@@ -20,6 +21,7 @@ pub(super) struct Token {
     pub(super) prefix: Prefix,
     pub(super) is_basic: bool,
     pub(super) secrets: Vec<Secret>,
+    significant: usize,
 }
 
 impl Token {
@@ -28,7 +30,7 @@ impl Token {
         scheme: &catalog::Scheme,
         scope: &Scope<'_>,
         secrets: &[Secret],
-    ) -> Result<Self, CompileError> {
+    ) -> Result<Result<Self, Problem>, CompileError> {
         let is_basic = scheme.verify == catalog::VerifyBy::Basic;
         let (from, prefix) = match is_basic {
             true => (vec!["header:Authorization".to_owned()], Prefix::required("Basic ")),
@@ -44,7 +46,19 @@ impl Token {
                 problem: "a credential is read from a header, the query, a form's field, JSON or an XML element",
             });
         }
-        Ok(Self { sources, prefix, is_basic, secrets: secrets.to_vec() })
+        let significant = scheme.significant;
+        if secrets.iter().any(|secret| secret.bytes().len() < significant) {
+            return Ok(Err(format!("it is shorter than {significant} characters")));
+        }
+        Ok(Ok(Self { sources, prefix, is_basic, secrets: secrets.to_vec(), significant }))
+    }
+
+    /// The part that is compared.
+    fn head<'c>(&self, credential: &'c [u8]) -> &'c [u8] {
+        match self.significant {
+            0 => credential,
+            count => credential.get(..count).unwrap_or(credential),
+        }
     }
 
     /// Whether the request carries one of the secrets.
@@ -62,7 +76,8 @@ impl Token {
             if self.is_basic { Encoding::Base64Any.decode(credential) } else { Some(credential.to_vec()) };
         let given =
             decoded.ok_or(Refusal::new(Reason::SignatureMalformed, "the credential is not base64"))?;
-        let known = self.secrets.iter().any(|secret| compare::same(&given, secret.bytes()));
+        let known =
+            self.secrets.iter().any(|secret| compare::same(self.head(&given), self.head(secret.bytes())));
         known.then_some(()).ok_or(Refusal::new(Reason::TokenMismatch, "it is none of the receiver's secrets"))
     }
 }

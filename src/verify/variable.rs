@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use super::canonical;
 use super::error::CompileError;
 use super::form;
 use super::sink::Sink;
@@ -23,6 +24,10 @@ pub(super) enum Variable {
     Url,
     /// `url_without_query`.
     UrlWithoutQuery,
+    /// `host`: of the public URL, without the port.
+    Host,
+    /// `canonical_request`: Atlassian's form of method, path and query.
+    CanonicalRequest,
     /// `path_and_query`.
     PathAndQuery,
     /// `form_sorted`: the form's names and values in order, each pair once.
@@ -57,6 +62,8 @@ impl Variable {
             "method" => Self::Method,
             "url" => Self::Url,
             "url_without_query" => Self::UrlWithoutQuery,
+            "canonical_request" => Self::CanonicalRequest,
+            "host" => Self::Host,
             "path_and_query" => Self::PathAndQuery,
             "form_sorted" => Self::FormSorted,
             "query_sorted" => Self::QuerySorted,
@@ -66,7 +73,7 @@ impl Variable {
 
     /// Whether it needs the public URL.
     pub(super) fn is_url(&self) -> bool {
-        matches!(self, Self::Url | Self::UrlWithoutQuery)
+        matches!(self, Self::Url | Self::UrlWithoutQuery | Self::Host)
     }
 
     /// Gives its bytes to the sink.
@@ -81,6 +88,11 @@ impl Variable {
             Self::UrlWithoutQuery => {
                 let url = view.url().ok_or(Gap::Absent)?;
                 sink.put(url.split('?').next().unwrap_or_default().as_bytes());
+            }
+            Self::CanonicalRequest => sink.put(canonical::request(view)?.as_bytes()),
+            Self::Host => {
+                let url: http::Uri = view.url().ok_or(Gap::Absent)?.parse().map_err(|_| Gap::Absent)?;
+                sink.put(url.host().ok_or(Gap::Absent)?.as_bytes());
             }
             Self::PathAndQuery => sink.put(view.path_and_query().as_bytes()),
             Self::FormSorted => sink.put(form::sorted(view)?.as_bytes()),

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use jiff::Timestamp;
 
 use super::admission::{Admission, Reply};
+use super::fetched::{Fetched, KeyDocument};
 use super::public_url::PublicUrl;
 use super::secret::Secret;
 use super::settings::ReceiverSettings;
@@ -21,6 +22,8 @@ pub struct Case {
     pub delivery: Delivery,
     /// When it arrives.
     pub now: Timestamp,
+    /// The documents that it takes, as good as they get: there is no newer one.
+    pub fetched: Fetched,
 }
 
 impl Case {
@@ -32,7 +35,7 @@ impl Case {
         let url: Uri = vector.url.parse().map_err(|_| format!("its url {:?} is none", vector.url))?;
         let verifier = Verifier::compile(row, &settings(vector, &url)?).map_err(|e| e.to_string())?;
         let now = Timestamp::from_second(vector.now).map_err(|_| "its now is no Unix time".to_owned())?;
-        Ok(Self { verifier, delivery: delivery(vector, &url, now)?, now })
+        Ok(Self { verifier, delivery: delivery(vector, &url, now)?, now, fetched: fetched(vector) })
     }
 }
 
@@ -41,12 +44,13 @@ impl Case {
 /// # Errors
 /// Says what came out instead of what the vector expects.
 pub fn prove(row: &Row, vector: &Vector) -> Result<(), String> {
-    let Case { verifier, delivery, now } = Case::new(row, vector)?;
-    match verifier.admit(delivery, now) {
+    let Case { verifier, delivery, now, fetched } = Case::new(row, vector)?;
+    match verifier.admit_with(delivery, now, &fetched) {
         Admission::Event(verified) => {
             expect("outcome", "event", &vector.expect)?;
             expect_given("actions", verified.actions(), vector.actions.as_deref())?;
-            expect_given("delivery id", verified.delivery_id(), vector.delivery_id.as_deref().map(Some))
+            expect_given("delivery id", verified.delivery_id(), vector.delivery_id.as_deref().map(Some))?;
+            prove_reply(verified.acknowledgement(), vector)
         }
         Admission::Answered { reply, .. } => {
             expect("outcome", "answer", &vector.expect)?;
@@ -56,6 +60,9 @@ pub fn prove(row: &Row, vector: &Vector) -> Result<(), String> {
             let reason = refusal.reason.as_str();
             expect("outcome", reason, &vector.expect).map_err(|e| format!("{e} ({})", refusal.detail))?;
             expect_given("status", refusal.status().as_u16(), vector.reply_status)
+        }
+        Admission::NeedsKey { request, .. } => {
+            expect("outcome", "needs_key", &vector.expect).map_err(|e| format!("{e} ({})", request.url))
         }
     }
 }
@@ -79,17 +86,30 @@ fn settings(vector: &Vector, url: &Uri) -> Result<ReceiverSettings, String> {
         (None, Some(scheme), Some(authority)) => PublicUrl::base(&format!("{scheme}://{authority}")),
         _ => return Err(format!("its url {:?} is not absolute", vector.url)),
     };
-    // An unsigned handshake needs no secret, but a receiver always has one; this is hex and base64 too.
-    let unused = "0123456789abcdef0123456789abcdef";
-    let secret = if vector.secret.is_empty() { unused } else { &vector.secret };
+    let secret = match &*vector.secret {
+        // Published keys take the place of a secret.
+        "" if !vector.fetched.is_empty() => None,
+        // An unsigned handshake needs no secret, but a receiver always has one; this is hex and base64 too.
+        "" => Some("0123456789abcdef0123456789abcdef"),
+        secret => Some(secret),
+    };
     let settings = vector.settings.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
     Ok(ReceiverSettings {
-        secrets: vec![Secret::from(secret)],
+        secrets: secret.map(Secret::from).into_iter().collect(),
         settings: settings.collect(),
         public_url: Some(public_url.map_err(|e| e.to_string())?),
         schemes: vector.schemes.clone(),
-        tolerance: None,
+        ..ReceiverSettings::default()
     })
+}
+
+fn fetched(vector: &Vector) -> Fetched {
+    let mut fetched = Fetched::default();
+    for (url, text) in &vector.fetched {
+        let bytes = Bytes::from(text.clone());
+        fetched.put(url.clone(), KeyDocument { bytes, version: 1, is_current: true });
+    }
+    fetched
 }
 
 fn delivery(vector: &Vector, url: &Uri, now: Timestamp) -> Result<Delivery, String> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::admission::Reply;
 use super::events::Event;
 use super::mask::Mask;
 use crate::delivery::Delivery;
@@ -14,11 +15,25 @@ pub struct Verified {
     delivery_id: Option<String>,
     masks: Arc<[Mask]>,
     scheme: Arc<str>,
+    acknowledgement: Reply,
+}
+
+/// By what it was accepted, and what that is answered with.
+pub(super) struct Accepted {
+    pub(super) scheme: Arc<str>,
+    pub(super) acknowledgement: Reply,
 }
 
 impl Verified {
-    pub(super) fn new(delivery: Delivery, event: Event, masks: Arc<[Mask]>, scheme: Arc<str>) -> Self {
-        Self { delivery, actions: event.actions, delivery_id: event.delivery_id, masks, scheme }
+    pub(super) fn new(delivery: Delivery, event: Event, masks: Arc<[Mask]>, by: Accepted) -> Self {
+        let Accepted { scheme, acknowledgement } = by;
+        let Event { actions, delivery_id } = event;
+        Self { delivery, actions, delivery_id, masks, scheme, acknowledgement }
+    }
+
+    /// The answer once it is durable.
+    pub fn acknowledgement(&self) -> &Reply {
+        &self.acknowledgement
     }
 
     /// The request, as received.

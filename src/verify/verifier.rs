@@ -6,14 +6,17 @@ use aws_lc_rs::hmac;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 
+use super::acknowledgement::{Acknowledgement, Failure};
 use super::admission::{Admission, Refusal, Reply};
 use super::events::{Event, Events};
+use super::fetched::Fetched;
 use super::handshake::Handshake;
 use super::mask::Mask;
 use super::public_url::PublicUrl;
 use super::scheme::{self, Check, Scheme};
 use super::template::Context;
-use super::verified::Verified;
+use super::verdict::Stop;
+use super::verified::{Accepted, Verified};
 use super::view::View;
 use super::warning::Warning;
 use crate::catalog::Strict;
@@ -32,7 +35,8 @@ pub struct Verifier {
     pub(super) handshakes: Vec<Handshake>,
     pub(super) events: Events,
     pub(super) masks: Arc<[Mask]>,
-    pub(super) acknowledgement: Reply,
+    pub(super) acknowledgement: Acknowledgement,
+    pub(super) failure: Option<Failure>,
     pub(super) refusal_status: Option<StatusCode>,
     pub(super) warnings: Vec<Warning>,
 }
@@ -59,9 +63,9 @@ impl Verifier {
         &self.warnings
     }
 
-    /// The answer to an accepted event.
-    pub fn acknowledgement(&self) -> &Reply {
-        &self.acknowledgement
+    /// What the provider reads instead of a problem in JSON, for a problem of that title.
+    pub fn failure(&self, title: &str) -> Option<Reply> {
+        self.failure.as_ref().map(|failure| failure.reply(title))
     }
 
     /// Where credentials are in every delivery, an accepted one or not.
@@ -77,36 +81,59 @@ impl Verifier {
     /// The verdict on a delivery as of `now`. Costs as much as hashing the body once per secret; a large
     /// body deserves a thread where blocking is no harm.
     pub fn admit(&self, delivery: Delivery, now: Timestamp) -> Admission {
-        match self.judge(&delivery, now) {
-            Ok(Judged::Event(event, scheme)) => {
-                Admission::Event(Verified::new(delivery, event, self.masks.clone(), scheme))
+        self.admit_with(delivery, now, &Fetched::default())
+    }
+
+    /// The same with the documents that it asked for by [`Admission::NeedsKey`].
+    pub fn admit_with(&self, delivery: Delivery, now: Timestamp, fetched: &Fetched) -> Admission {
+        match self.judge(&delivery, now, fetched) {
+            Ok(Judged::Event(event, by)) => {
+                Admission::Event(Verified::new(delivery, event, self.masks.clone(), by))
             }
             Ok(Judged::Handshake(admission)) => *admission,
-            Err(refusal) => Admission::Refused(refusal),
+            Err(Stop::Refused(refusal)) => Admission::Refused(refusal),
+            Err(Stop::NeedsKey(request)) => Admission::NeedsKey { request, delivery: Box::new(delivery) },
         }
     }
 
-    fn judge(&self, delivery: &Delivery, now: Timestamp) -> Result<Judged, Refusal> {
-        let view = View::new(delivery, self.public_url.as_ref());
+    fn judge(&self, delivery: &Delivery, now: Timestamp, fetched: &Fetched) -> Result<Judged, Stop> {
+        let view = View::new(delivery, self.public_url.as_ref()).with(fetched);
         if let Some(answer) = self.handshake(&view, false) {
             return Ok(Judged::Handshake(Box::new(answer)));
         }
         if !self.may_be_signed(&delivery.method) {
-            return Err(Refusal::new(Reason::HandshakeMalformed, "it is none of the provider's handshakes"));
+            let detail = "it is none of the provider's handshakes";
+            return Err(Refusal::new(Reason::HandshakeMalformed, detail).into());
         }
-        let scheme = scheme::verify_any(&self.schemes, &view, now)
-            .map_err(|refusal| refusal.with_status(self.refusal_status))?;
-        if let Some(answer) = self.handshake(&view, true) {
-            return Ok(Judged::Handshake(Box::new(answer)));
+        let (scheme, inside) = scheme::verify_any(&self.schemes, &view, now).map_err(|stop| match stop {
+            Stop::Refused(refusal) => Stop::Refused(refusal.with_status(self.refusal_status)),
+            Stop::NeedsKey(_) => stop,
+        })?;
+        // From here on the request is authentic, and what it says is what is inside.
+        let opened = inside.map(|body| Delivery { body, ..delivery.clone() });
+        let received = view;
+        let view = View::new(opened.as_ref().unwrap_or(delivery), self.public_url.as_ref());
+        if let Some(mut admission) = self.handshake(&view, true) {
+            if let Admission::Answered { reply, .. } = &mut admission {
+                *reply = scheme.answer(reply.clone(), &received, now)?;
+            }
+            return Ok(Judged::Handshake(Box::new(admission)));
         }
         if !self.methods.contains(&delivery.method) {
-            return Err(Refusal::new(Reason::HandshakeMalformed, "events don't come by that method"));
+            let detail = "events don't come by that method";
+            return Err(Refusal::new(Reason::HandshakeMalformed, detail).into());
+        }
+        if scheme.handshakes_only {
+            let detail = "it is authentic by a scheme of handshakes, and none of them";
+            return Err(Refusal::new(Reason::HandshakeMalformed, detail).into());
         }
         let event = self.events.read(&view);
         for rule in &scheme.strict {
             self.judge_strictly(*rule, delivery, &event)?;
         }
-        Ok(Judged::Event(event, scheme.name.clone()))
+        let acknowledgement = self.acknowledgement.reply(&Context::of(&view));
+        let acknowledgement = scheme.answer(acknowledgement, &received, now)?;
+        Ok(Judged::Event(event, Accepted { scheme: scheme.name.clone(), acknowledgement }))
     }
 
     fn handshake(&self, view: &View<'_>, signed: bool) -> Option<Admission> {
@@ -149,7 +176,7 @@ impl Verifier {
 }
 
 enum Judged {
-    Event(Event, Arc<str>),
+    Event(Event, Accepted),
     Handshake(Box<Admission>),
 }
 

@@ -3,20 +3,54 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use super::json::Document;
+use super::admission::Refusal;
+use super::fetched::Fetched;
+use super::json::{Document, Pointer, SELECTED_MAX};
 use super::public_url::{self, PublicUrl};
+use super::signed;
+use super::source::Gap;
+use super::verdict::Stop;
 use crate::delivery::Delivery;
+use crate::reason::Reason;
 
 /// One delivery under verification.
 pub(super) struct View<'a> {
     pub(super) delivery: &'a Delivery,
     public_url: Option<&'a PublicUrl>,
+    pub(super) fetched: Option<&'a Fetched>,
     json: OnceCell<Option<Document<'a>>>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(delivery: &'a Delivery, public_url: Option<&'a PublicUrl>) -> Self {
-        Self { delivery, public_url, json: OnceCell::new() }
+        Self { delivery, public_url, fetched: None, json: OnceCell::new() }
+    }
+
+    /// The same with the documents that were fetched for it.
+    pub(super) fn with(self, fetched: &'a Fetched) -> Self {
+        Self { fetched: Some(fetched), ..self }
+    }
+
+    /// Verifies each of the values as if it were the body: all must pass, and there must be one. More than can
+    /// be selected are refused: the rest would go unverified.
+    pub(super) fn each(
+        &self,
+        pointer: &Pointer,
+        verify: impl Fn(&View<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let document = self.json().ok_or_else(|| signed::refuse(Gap::Body))?;
+        let spans = document.select(pointer);
+        if spans.is_empty() {
+            return Err(signed::refuse(Gap::Absent).into());
+        }
+        if spans.len() >= SELECTED_MAX {
+            return Err(Refusal::new(Reason::BodyMalformed, "there are more items than are verified").into());
+        }
+        for span in spans {
+            let part = Delivery { body: self.delivery.body.slice(span), ..self.delivery.clone() };
+            verify(&View { fetched: self.fetched, ..View::new(&part, self.public_url) })?;
+        }
+        Ok(())
     }
 
     /// The body as JSON, parsed at most once; `None` when it isn't.

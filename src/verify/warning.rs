@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::scheme::{Check, Scheme};
 use super::secret::Secret;
-use super::settings::ReceiverSettings;
+use super::settings::{CapturePolicy, ReceiverSettings};
+use super::source::Source;
 use super::variable::Variable;
 use crate::catalog::{self, Replay, Row, Signs, VerifyBy};
 
@@ -33,6 +34,8 @@ pub enum Warning {
     },
     /// A secret with white space or a line end around it: usually pasted wrongly.
     SecretHasSpace,
+    /// The receiver has no secret yet, and takes the first that comes.
+    AwaitsSecret,
     /// The facts of the row are second-hand.
     Unconfirmed,
 }
@@ -56,6 +59,9 @@ impl fmt::Display for Warning {
                 write!(f, "a secret has {bytes} bytes: below {SECRET_BYTES_MIN} it can be guessed")
             }
             Self::SecretHasSpace => f.write_str("a secret has white space or a line end around it"),
+            Self::AwaitsSecret => {
+                f.write_str("there is no secret yet: the first that comes is taken, whoever sends it")
+            }
             Self::Unconfirmed => {
                 f.write_str("this provider's row is not confirmed by the provider's own material")
             }
@@ -80,9 +86,16 @@ pub(super) fn all(
     }
     let covers_body =
         chosen.iter().all(|scheme| scheme.verify.covers_body()) && schemes.iter().all(covers_body);
-    let signs = if covers_body { row.signs } else { Signs::Nothing };
+    let signs = match (covers_body, row.signs) {
+        (false, _) => Signs::Nothing,
+        (true, Signs::Body) if schemes.iter().any(covers_a_part) => Signs::Part,
+        (true, signs) => signs,
+    };
     if signs != Signs::Body {
         warnings.push(Warning::BodyNotSigned { signs });
+    }
+    if row.captures() && settings.secrets.is_empty() && settings.capture != CapturePolicy::Never {
+        warnings.push(Warning::AwaitsSecret);
     }
     if row.evidence == catalog::Evidence::Unconfirmed {
         warnings.push(Warning::Unconfirmed);
@@ -112,11 +125,24 @@ fn covers_body(scheme: &Scheme) -> bool {
     signed.messages.iter().all(|message| message.has(&of_body))
 }
 
+/// Whether it is a value of the body that is signed, and not the body.
+fn covers_a_part(scheme: &Scheme) -> bool {
+    let Check::Signed(signed) = &scheme.check else { return false };
+    let is_whole = |variable: &Variable| match variable {
+        Variable::Source(source) => !source.is_in_body() || matches!(source, Source::Body),
+        _ => true,
+    };
+    let is_body = |variable: &Variable| matches!(variable, Variable::Body | Variable::FormSorted);
+    signed.messages.iter().any(|message| {
+        !message.has(&is_body) && message.needed().into_iter().any(|variable| !is_whole(variable))
+    })
+}
+
 /// Then replay protection is what the row says; but what is said there doesn't hold for schemes of old.
 fn is_never_aged(scheme: &Scheme) -> bool {
     match &scheme.check {
         Check::Signed(signed) => signed.clock.as_ref().is_none_or(|clock| !clock.is_bounded()),
-        Check::Jwt(_) => false,
+        Check::Jwt(_) | Check::Named(_) => false,
         Check::Token(_) | Check::Nothing => true,
     }
 }

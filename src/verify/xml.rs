@@ -8,6 +8,18 @@ use memchr::{memchr, memmem};
 /// each of them.
 const PREFIX_BYTES_MAX: usize = 64;
 
+/// Whether there is a document type: no provider sends one, and with it the text could mean something else
+/// to whoever parses it.
+pub(super) fn has_document_type(text: &[u8]) -> bool {
+    memmem::find(text, b"<!DOCTYPE").is_some() || memmem::find(text, b"<!ENTITY").is_some()
+}
+
+/// An element's text without the marks of a CDATA section.
+pub(super) fn text(text: &[u8]) -> &[u8] {
+    let inner = text.trim_ascii().strip_prefix(b"<![CDATA[").and_then(|rest| rest.strip_suffix(b"]]>"));
+    inner.unwrap_or(text)
+}
+
 /// The spans of an element's text, whatever its namespace prefix, up to the next end tag.
 pub(super) fn elements(text: &[u8], name: &str) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();

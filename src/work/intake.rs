@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::WorkError;
 use super::backoff::Backoff;
 use super::report::Report;
-use crate::backend;
+use crate::backend::{self, Opened};
 use crate::bounds::{
     WORK_LEASE, WORK_RETRY, WORK_RETRY_CAP, WORK_SETTLE_TIMEOUT, WORK_STOP_GRACE, WORK_WAIT,
 };
@@ -38,14 +38,21 @@ impl Intake {
     pub async fn open(config: &QueueConfig, report: Arc<Report>) -> Result<Self, WorkError> {
         let mut said = false;
         loop {
-            if let Some(consumer) = backend::open_consumer(config).await? {
-                return Ok(Self { queue: Queue { consumer, report }, errors: 0 });
-            }
-            if !said {
+            let why = match backend::open_consumer(config).await? {
+                Opened::Open(consumer) => return Ok(Self { queue: Queue { consumer, report }, errors: 0 }),
+                Opened::NotYet(why) => why,
+            };
+            if !said && config.is_remote() {
+                tracing::warn!(
+                    backend = config.backend.as_str(),
+                    why,
+                    "the queue can't be reached yet; waiting"
+                );
+            } else if !said {
                 let dir = crate::config::receivers::absolute(&config.data_dir);
                 tracing::info!(data_dir = %dir.display(), "there is no queue yet; waiting for `sluiced serve`");
-                said = true;
             }
+            said = true;
             sleep(WORK_RETRY).await;
         }
     }

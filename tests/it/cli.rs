@@ -66,7 +66,7 @@ fn a_configuration_that_cannot_be_used_is_exit_78_and_says_what_to_do() {
     let rows: [(&[&str], &[&str]); 15] = [
         (&[], &["no receiver", "--receiver github=env:"]),
         (&["--receiver=gihtub=text:x"], &["`gihtub`", "did you mean `github`"]),
-        (&["--receiver=github"], &["NAME[/ID]=SOURCE"]),
+        (&["--receiver=github"], &["github needs a secret", "--receiver github=env:"]),
         (&["--receiver=github=hunter2"], &["env:NAME, file:PATH or text:VALUE"]),
         (&["--receiver=github=env:NOT_SET_ANYWHERE"], &["NOT_SET_ANYWHERE", "isn't set"]),
         (&["--receiver=github=env:EMPTY"], &["EMPTY", "is empty"]),
@@ -157,6 +157,17 @@ fn check_shows_receivers_with_their_urls_and_no_secret() {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
     }
     assert!(!ran.stdout.contains(SECRET) && !ran.stdout.contains("another-secret"));
+}
+
+#[test]
+fn who_reads_no_further_ends_nothing_badly() {
+    for args in [&["check", GITHUB][..], &["providers"], &["providers", "github"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = sluiced().args(args).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && said.is_empty(), "{args:?}: {} {said}", ran.status);
+    }
 }
 
 /// Runs a command that must fail before it does anything.

@@ -120,6 +120,15 @@ fn a_secret_that_was_replaced_by_a_flag_is_out() {
 }
 
 #[test]
+fn a_receiver_named_without_a_secret_keeps_the_one_said_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let environment = [("SLUICED_RECEIVER_GITHUB", "from-the-environment")];
+    let daemon = with_environment(dir.path(), &environment, &["--receiver=github", "--receiver=asana"]);
+    assert_eq!(github(&daemon, "github", "from-the-environment"), 200);
+    assert_eq!(request(daemon.address, "POST", "/api/webhooks/incoming/asana", &[], b"").status, 401);
+}
+
+#[test]
 fn a_secret_in_a_file_loses_its_trailing_newline_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");

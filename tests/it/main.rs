@@ -10,6 +10,7 @@
 //! * [`flood`]: many senders at once.
 //! * [`namespace`]: small disks and disks that can't be written.
 //! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
+//! * [`spool_common`]: a broker of one's own, and a daemon in front of it.
 //! * [`trace`]: judges a trace of system calls.
 //! * [`work_common`]: starts other workers.
 //! * [`work_server`]: what they post to.
@@ -60,7 +61,12 @@ mod providers_over_http;
 mod real_input;
 mod scarce;
 mod send;
+mod service_manager;
 mod smuggling;
+mod spool_common;
+mod spool_limits;
+mod spool_outage;
+mod spool_stop;
 mod stopping;
 mod stopping_under_load;
 mod store;

@@ -1,5 +1,6 @@
 //! `[[providers]]`: rows of one's own, in the file and wherever providers are named.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::client::{hmac_sha256_hex, post, send_raw};
@@ -68,6 +69,32 @@ fn a_receiver_of_a_row_of_ones_own_works_from_the_file() {
     assert_eq!(send_raw(daemon.address, &forged).unwrap().status, 401);
     let messages = drain(dir.path());
     assert_eq!((&messages[0]["receiver"], &messages[0]["actions"][0]), (&"invoices".into(), &"paid".into()));
+    daemon.stop();
+}
+
+#[test]
+fn a_secret_that_the_sender_hands_over_is_kept_before_the_answer() {
+    const HANDSHAKE: &str = "\n[[providers.handshakes]]\nname = \"hello\"\nmatch = [{ from = \"header:X-Billing-Secret\" }]\n\
+         capture = \"header:X-Billing-Secret\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    let config = row() + HANDSHAKE;
+    let start = || Daemon::with_config(dir.path(), &config, &["--receiver", "billing/eu"]);
+    let send = |daemon: &Daemon, header: (&str, &str)| {
+        send_raw(daemon.address, &post("billing/eu", &[header], BODY)).unwrap().status
+    };
+    let signature = hmac_sha256_hex("handed over", BODY);
+    let signed = ("X-Billing-Signature", signature.as_str());
+    let daemon = start();
+    assert_eq!(send(&daemon, signed), 401);
+    assert_eq!(send(&daemon, ("X-Billing-Secret", "handed over")), 200);
+    let kept = dir.path().join("secrets/billing%2Feu");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "handed over\n");
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(send(&daemon, signed), 200);
+    assert_eq!(send(&daemon, ("X-Billing-Secret", "another")), 403);
+    daemon.stop();
+    let daemon = start();
+    assert_eq!((send(&daemon, signed), send(&daemon, ("X-Billing-Secret", "another"))), (200, 403));
     daemon.stop();
 }
 

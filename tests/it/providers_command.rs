@@ -60,7 +60,7 @@ fn one_provider_is_shown_in_full() {
     assert!(!json["guide"].as_str().unwrap().is_empty());
     assert_eq!(
         json["serve"],
-        "sluiced serve --receiver google-pubsub=env:GOOGLE_PUBSUB_SECRET \
+        "sluiced serve --receiver google-pubsub \
          --receiver-set google-pubsub.audience=env:GOOGLE_PUBSUB_AUDIENCE \
          --receiver-set google-pubsub.service_account=env:GOOGLE_PUBSUB_SERVICE_ACCOUNT"
     );

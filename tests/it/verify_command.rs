@@ -327,3 +327,18 @@ fn what_a_sender_chose_doesnt_reach_the_terminal() {
     assert!(ended.stdout.contains("\\u009b31m") && !ended.stdout.contains('\u{9b}'), "{ended:?}");
     assert!(run(&["verify", "--help"]).stdout.starts_with("Examples:"));
 }
+
+#[test]
+fn a_key_that_would_have_to_be_fetched_is_said_to_be_missing() {
+    let request = format!(
+        "POST /in/fal HTTP/1.1\nX-Fal-Webhook-Request-Id: 1\nX-Fal-Webhook-User-Id: 2\n\
+         X-Fal-Webhook-Timestamp: {}\nX-Fal-Webhook-Signature: {}\n\n{{}}",
+        seconds_from_now(0),
+        "0".repeat(128)
+    );
+    let ended = verify(&["fal"], &request);
+    let json = ended.json();
+    assert_eq!((ended.code, &json["outcome"]), (Some(1), &json!("failed")));
+    assert_eq!((&json["reason"], &json["status"]), (&json!("key_unavailable"), &json!(503)));
+    assert!(json["detail"].as_str().unwrap().contains("fetches nothing"), "{json}");
+}

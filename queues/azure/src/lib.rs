@@ -1,1 +1,30 @@
-//! The Azure Storage Queue backend.
+//! The Azure Storage Queue backend. In reading order:
+//!
+//! * [`options`]: [`Options`], what an operator sets, and [`OptionsError`], which says what is wrong in it.
+//! * [`queue`]: [`AzureQueue`], the queue handler: `Ok` once Azure answered 201 Created.
+//! * [`consumer`]: [`AzureConsumer`], a worker's side: leases are visibility time-outs.
+//! * [`dead`]: [`AzureDeadLetters`], what is in `{queue}-poison`.
+//! * [`mod@check`]: what `sluiced check --connect` finds out.
+//!
+//! Below them: `account` (connection strings and URLs), `shared_key` and `entra` (credentials), `service` (one
+//! method per operation, each with a deadline), `fault` (what can go wrong, in closed kinds), `watch` (health, and
+//! the probe), `send` (retries), `text` and `notes` (what stands in a message), `bounds`.
+
+mod account;
+mod bounds;
+pub mod check;
+mod entra;
+mod fault;
+mod name;
+pub mod options;
+pub mod queue;
+mod send;
+mod service;
+mod shared_key;
+mod text;
+mod transport;
+mod watch;
+
+pub use check::check;
+pub use options::{Credential, Destination, Options, OptionsError};
+pub use queue::AzureQueue;

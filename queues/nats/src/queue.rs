@@ -174,6 +174,10 @@ impl WebHookQueueHandler for NatsQueue {
 }
 
 impl WebHookQueuePublisher for NatsQueue {
+    fn encoded_bytes(&self, context: &WebHookQueueContext, _as_context: &[u8]) -> usize {
+        self.encode(context, self.shared.options.format).bytes()
+    }
+
     fn publish(&self, context: &WebHookQueueContext) -> Publishing {
         let letter = self.letter(context);
         let dedupe = context.dedupe_for.is_some();

@@ -169,6 +169,13 @@ impl WebHookQueueHandler for RabbitMqQueue {
 }
 
 impl WebHookQueuePublisher for RabbitMqQueue {
+    fn encoded_bytes(&self, context: &WebHookQueueContext, as_context: &[u8]) -> usize {
+        match self.inner.settings.format {
+            Format::Context => as_context.len(),
+            format => Message::encode(context, format, self.inner.link.frame_bytes()).bytes(),
+        }
+    }
+
     fn publish(&self, context: &WebHookQueueContext) -> Publishing {
         let inner = self.inner.clone();
         let message = Message::encode(context, inner.settings.format, inner.link.frame_bytes());

@@ -59,8 +59,14 @@ pub(super) fn serve_line(row: &Row, config: Option<&Path>) -> String {
     if let Some(config) = config {
         put(format_args!("--config {}", config.display()));
     }
-    put(format_args!("--receiver {name}=env:{}", variable("SECRET")));
-    for (key, _) in row.settings.iter().filter(|(_, setting)| setting.required) {
+    match row.needs_secret() {
+        true => put(format_args!("--receiver {name}=env:{}", variable("SECRET"))),
+        false => put(format_args!("--receiver {name}")),
+    }
+    // Where the keys are, when that has to be said, takes the secret's place.
+    let usual = row.schemes.iter().filter(|scheme| !scheme.must_be_asked_for());
+    let place: Vec<&String> = usual.filter_map(|scheme| scheme.keys.as_ref()?.needs.as_ref()).collect();
+    for (key, _) in row.settings.iter().filter(|(key, setting)| setting.required || place.contains(key)) {
         put(format_args!("--receiver-set {name}.{key}=env:{}", variable(key)));
     }
     if let Some(first) = row.schemes.first().filter(|_| row.schemes.iter().all(Scheme::must_be_asked_for)) {
@@ -150,6 +156,7 @@ impl Page {
 
     fn scheme(&mut self, row: &Row, scheme: &Scheme) {
         let asked = if scheme.must_be_asked_for() { ", on request" } else { "" };
+        let asked = if scheme.handshakes_only { ", of handshakes only" } else { asked };
         self.section(&format!("scheme {}: {}{asked}", scheme.name, row.kind(scheme)));
         let (signature, key) = (&scheme.signature, &scheme.key);
         let prefix = |prefix: &str| match prefix {
@@ -164,6 +171,17 @@ impl Page {
             self.fact("credential", &format!("{}{}", scheme.from.join(", "), prefix(&scheme.prefix)));
         }
         self.fact("message", &scheme.message.join(" or "));
+        self.fact("code", &scheme.scheme);
+        self.fact("each", &scheme.each);
+        if let Some(keys) = &scheme.keys {
+            let place = if keys.url.is_empty() { &keys.from } else { &keys.url };
+            self.fact("keys", &format!("{place}, of {}", keys.hosts.join(" or ")));
+            self.fact("certificate", &keys.certificate_of.join(" or "));
+        }
+        if let Some(decrypt) = &scheme.decrypt {
+            self.fact("decrypts", &decrypt.from);
+            self.fact("answers", if decrypt.seals_answers { "encrypted and signed in turn" } else { "" });
+        }
         if !key.decode.is_empty() || !key.strip_prefix.is_empty() {
             self.fact("key", format!("{}{}", key.decode, prefix(&key.strip_prefix.join(" or "))).trim());
         }
@@ -188,6 +206,10 @@ impl Page {
         for condition in &handshake.matches {
             let equals = condition.equals.as_ref().map(|value| format!(" = {value}")).unwrap_or_default();
             self.fact("when", &format!("{}{equals}", condition.from));
+        }
+        self.fact("keeps", handshake.capture.as_deref().unwrap_or_default());
+        if let Some(visit) = &handshake.visit {
+            self.fact("calls", &format!("{}, of {}", visit.from, visit.hosts.join(" or ")));
         }
         let respond = &handshake.respond;
         let answer = format!("{} {} {}", respond.status, respond.content_type, respond.body);

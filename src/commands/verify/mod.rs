@@ -14,7 +14,7 @@ use crate::cli::VerifyFlags;
 use crate::config::providers::unknown_provider;
 use crate::config::{Known, resolve_known};
 use crate::delivery::Delivery;
-use crate::http::reply::{Problem, from_reply};
+use crate::http::reply::{HttpReply, Problem, from_reply};
 use crate::log::Outcome;
 use crate::reason::Reason;
 use crate::receivers;
@@ -112,8 +112,8 @@ async fn judge(
         admit(row, settings, verifier, delivery, now).await
     } else {
         let allow = Some(verifier.allow());
-        refused(&Problem { allow, ..Problem::new(Reason::MethodNotAllowed) }, "the provider never sends it")
-            .await
+        let problem = Problem { allow, ..Problem::new(Reason::MethodNotAllowed) };
+        refused(&problem, problem.reply(), "the provider never sends it").await
     };
     verdict.note = captured.note;
     verdict
@@ -132,7 +132,7 @@ async fn admit(
             scheme: Some(verified.scheme().to_owned()),
             actions: verified.actions().to_vec(),
             delivery_id: verified.delivery_id().map(str::to_owned),
-            ..ended(Outcome::Accepted, Answer::of(from_reply(verifier.acknowledgement())).await)
+            ..ended(Outcome::Accepted, Answer::of(from_reply(verified.acknowledgement())).await)
         },
         Admission::Answered { reply, handshake, .. } => Verdict {
             authentic: row.handshakes.iter().any(|known| known.signed && known.name == handshake),
@@ -141,18 +141,31 @@ async fn admit(
         },
         Admission::Refused(refusal) => {
             let problem = Problem { status: refusal.status(), ..Problem::new(refusal.reason) };
-            Verdict { hints: hints(row, settings, &delivery, now), ..refused(&problem, refusal.detail).await }
+            let hints = hints(row, settings, &delivery, now);
+            let reply = in_words_of(verifier, &problem);
+            Verdict { hints, ..refused(&problem, reply, refusal.detail).await }
+        }
+        Admission::NeedsKey { .. } => {
+            let problem = Problem::new(Reason::KeyUnavailable);
+            refused(&problem, in_words_of(verifier, &problem), NOT_FETCHED).await
         }
     }
 }
 
-async fn refused(problem: &Problem<'_>, detail: &'static str) -> Verdict {
-    let outcome = if problem.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
-    Verdict {
-        reason: Some(problem.reason),
-        detail: Some(detail),
-        ..ended(outcome, Answer::of(problem.reply()).await)
+const NOT_FETCHED: &str = "it takes a key that the provider publishes, and this command fetches nothing: \
+                           the daemon does";
+
+/// The problem, in the words that the provider reads.
+fn in_words_of(verifier: &Verifier, problem: &Problem<'_>) -> HttpReply {
+    match verifier.failure(problem.reason.title()) {
+        Some(failure) => problem.reply_with(&failure),
+        None => problem.reply(),
     }
+}
+
+async fn refused(problem: &Problem<'_>, reply: HttpReply, detail: &'static str) -> Verdict {
+    let outcome = if problem.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
+    Verdict { reason: Some(problem.reason), detail: Some(detail), ..ended(outcome, Answer::of(reply).await) }
 }
 
 fn ended(outcome: Outcome, reply: Answer) -> Verdict {

@@ -19,7 +19,7 @@ impl<'d> Input<'d> {
     }
 
     /// As many bytes as the next one says, at most `max`.
-    fn bytes(&mut self, max: usize) -> &'d [u8] {
+    pub(super) fn bytes(&mut self, max: usize) -> &'d [u8] {
         let length = usize::from(self.byte()) % (max + 1);
         let (taken, rest) = self.0.split_at(length.min(self.0.len()));
         self.0 = rest;

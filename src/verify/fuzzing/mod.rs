@@ -2,6 +2,7 @@
 //! random bytes. Each function panics where its property doesn't hold.
 
 mod input;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::catalog::{self, Row, Setting};
 use crate::delivery::Delivery;
 use crate::message::{self, MessageOptions};
 use input::{Input, delivery};
+pub use sealed::{aes, certificate, jws, xml};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -37,7 +39,7 @@ pub fn grammar(data: &[u8]) {
     let (kind, separator, word) = (input.byte(), input.text(3), input.text(8));
     let grammar = match kind % 4 {
         0 => Grammar::Raw { prefix: word, optional: kind > 127 },
-        1 => Grammar::Pairs { separator, assign: input.text(2), keys: vec![word] },
+        1 => Grammar::Pairs { separator, assign: input.text(2), keys: vec![word], quoted: kind > 127 },
         2 => Grammar::List { separator, item_prefix: word },
         _ => Grammar::TimestampFirst { separator },
     };

@@ -44,6 +44,12 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         "\u{e4}",
         "==",
         "~1",
+        "<Id>",
+        "<n:Id a=",
+        "</",
+        "<![CDATA[",
+        "eyJhbGciOiJFZERTQSJ9..",
+        "-----BEGIN CERTIFICATE-----\n",
     ];
     let close = prop::collection::vec(prop::sample::select(words), 0..24)
         .prop_map(|words| words.concat().into_bytes());
@@ -57,7 +63,8 @@ proptest! {
 
     #[test]
     fn properties_hold_for_any_bytes(data in bytes()) {
-        for property in [grammar, template, form, json_pointer, jwt, encodings, message] {
+        let read = [grammar, template, form, json_pointer, jwt, encodings, message];
+        for property in read.into_iter().chain([xml, jws, aes, certificate]) {
             property(&data);
         }
     }
@@ -74,5 +81,19 @@ fn no_row_takes_what_another_secret_signed() {
     for which in 0..count {
         let [high, low] = which.to_be_bytes();
         admit(&[&[high, low, 1], &b"{\"id\":\"1\"}"[..]].concat());
+    }
+}
+
+#[test]
+fn what_was_issued_or_signed_is_believed_until_a_bit_changes() {
+    certificate(&[0, 1]);
+    certificate(&[1, 1]);
+    jws(b"\x01\x00{}");
+    for at in 0..400_u16 {
+        let [high, low] = at.to_be_bytes();
+        for bit in 0..8 {
+            certificate(&[0, 1, high, low, 1 << bit]);
+            jws(&[&[1, 3, high, low, 1 << bit], &b"{}"[..]].concat());
+        }
     }
 }

@@ -18,6 +18,7 @@ mod opening;
 mod partitions;
 mod power;
 mod sharing;
+mod spooling;
 mod stopping;
 mod syncing;
 mod upgrading;

@@ -2,7 +2,9 @@
 //! other share one: each `#[tokio::test]` is one broker, and runs scenarios with names of their own.
 
 mod cuts;
+mod dead;
 mod outages;
 mod publishing;
 mod raw;
 mod support;
+mod working;

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use sluiced_queue::{
-    Data, Durable, EnqueueError, Health, Receipt, RequestFacts, WebHookQueueContext, WebHookQueueHandler,
+    Data, Durable, EnqueueError, Health, LeasedMessage, Receipt, RequestFacts, WebHookQueueConsumer,
+    WebHookQueueContext, WebHookQueueHandler,
 };
-use sluiced_rabbitmq::{Options, RabbitMqQueue};
+use sluiced_rabbitmq::{Options, RabbitMqConsumer, RabbitMqQueue};
 use sluiced_test_brokers::{RabbitMq, until_within};
 use uuid::Uuid;
 
@@ -75,4 +76,24 @@ pub(crate) async fn scenario(name: &str, work: impl Future<Output = ()>) {
     eprintln!("scenario {name}");
     work.await;
     eprintln!("scenario {name}: {:?}", began.elapsed());
+}
+
+/// Up to `max` messages; waits long enough for whatever is on its way.
+pub(crate) async fn received(worker: &RabbitMqConsumer, max: usize) -> Vec<LeasedMessage> {
+    worker.receive(max, LEASE, Duration::from_secs(5)).await.unwrap()
+}
+
+/// Exactly one message.
+pub(crate) async fn received_one(worker: &RabbitMqConsumer) -> LeasedMessage {
+    let mut messages = received(worker, 1).await;
+    assert_eq!(messages.len(), 1);
+    messages.remove(0)
+}
+
+/// Says nothing on RabbitMQ.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+
+/// A worker on the queue of these options.
+pub(crate) async fn worker(options: &Options) -> RabbitMqConsumer {
+    RabbitMqConsumer::connect(options.clone()).await.unwrap()
 }

@@ -1,0 +1,167 @@
+//! Stopping, starting and killing a daemon whose spool isn't empty.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::GITHUB;
+use crate::daemon::{Daemon, environment, wait_until};
+use crate::flood::Flood;
+use crate::spool_common::{Broker, metric, send};
+
+#[test]
+fn what_stays_is_named_and_goes_to_the_broker_with_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::absent();
+    let daemon = broker.serve(dir.path(), &[]);
+    let sent = send(&daemon, "stays", 30);
+    let begun = Instant::now();
+    let log = daemon.stop();
+    assert!(begun.elapsed() < Duration::from_secs(10), "an absent broker isn't waited for");
+    let line = log.lines().find(|line| line.contains("messages stay in the spool")).expect("a line");
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["messages"], 30);
+    assert!(line["path"].as_str().unwrap().ends_with("/spool"), "{line}");
+    broker.restart();
+    let daemon = broker.serve(dir.path(), &[]);
+    wait_until("an empty spool", || metric(&daemon, "sluiced_spool_messages") == Some(0));
+    daemon.stop();
+    assert_eq!(broker.deliveries(), sent);
+}
+
+#[test]
+fn the_spool_is_drained_within_the_grace_when_the_broker_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start();
+    let daemon = broker.serve(dir.path(), &["--ack=spool"]);
+    wait_until("the broker", || metric(&daemon, "sluiced_broker_up") == Some(1));
+    let flood = Flood::start(daemon.address, 16, "grace");
+    wait_until("webhooks", || flood.acknowledged() > 2_000);
+    daemon.signal("TERM");
+    let tally = flood.join();
+    let log = daemon.stop_after_signal();
+    assert!(!log.contains("messages stay in the spool"), "{log}");
+    let sent: HashSet<String> = tally.acknowledged.into_iter().collect();
+    let missing: Vec<_> = sent.difference(&broker.deliveries()).cloned().collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The broker comes and goes, and the daemon is killed again and again: whatever was acknowledged, by broker
+/// or by spool, gets there.
+#[test]
+fn killed_under_load_with_the_broker_up_and_down_nothing_acknowledged_is_missing() {
+    let rounds = environment("SLUICED_TEST_KILL_ROUNDS", 6);
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::absent();
+    let mut acknowledged: HashSet<String> = HashSet::new();
+    for round in 0..rounds {
+        let args: &[&str] = if round % 3 == 2 { &["--ack=spool"] } else { &[] };
+        let daemon = broker.serve(dir.path(), args);
+        let flood = Flood::start(daemon.address, 32, &format!("round-{round}"));
+        let enough = 100 + round * 137 % 700;
+        wait_until("acknowledgements", || flood.acknowledged() >= enough);
+        match round % 4 {
+            0 => broker.restart(),
+            1 => broker.freeze(),
+            2 => broker.kill(),
+            _ => {}
+        }
+        wait_until("more of them", || flood.acknowledged() >= 2 * enough);
+        daemon.kill();
+        acknowledged.extend(flood.join().acknowledged);
+        if round % 4 == 1 {
+            broker.thaw();
+        }
+    }
+    broker.restart();
+    let daemon = broker.serve(dir.path(), &[]);
+    wait_until("an empty spool", || metric(&daemon, "sluiced_spool_messages") == Some(0));
+    daemon.stop();
+    let got = broker.deliveries();
+    let missing: Vec<_> = acknowledged.difference(&got).collect();
+    println!("{rounds} kills, {} acknowledged, {} missing", acknowledged.len(), missing.len());
+    assert!(missing.is_empty(), "acknowledged and lost: {missing:?}");
+}
+
+#[test]
+fn a_second_daemon_on_one_directory_is_told_whose_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::absent();
+    let first = broker.serve(dir.path(), &[]);
+    let log = broker.try_serve(dir.path(), &[]).err().expect("it doesn't start");
+    assert!(log.starts_with("exit status: 78"), "{log}");
+    assert!(log.contains(&format!("process {}", first.pid())), "{log}");
+    send(&first, "first", 1);
+}
+
+#[test]
+fn entries_for_another_queue_are_named_and_not_sent_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::absent();
+    let daemon = broker.serve(dir.path(), &["--queue-name=old"]);
+    send(&daemon, "old", 7);
+    daemon.stop();
+    let log = broker.try_serve(dir.path(), &["--queue-name=new"]).err().expect("it doesn't start");
+    assert!(log.starts_with("exit status: 78"), "{log}");
+    assert!(log.contains("7 messages for nats ") && log.contains("sluiced drain"), "{log}");
+    // The first remedy: to where they were meant for.
+    broker.restart();
+    let wrong = broker.drain(dir.path(), &["--queue-name=new"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("7 messages for nats "));
+    let drained = broker.drain(dir.path(), &["--queue-name=old"]);
+    assert_eq!(drained.status.code(), Some(0), "{}", String::from_utf8_lossy(&drained.stderr));
+    assert!(String::from_utf8_lossy(&drained.stdout).contains("7 went to the broker"));
+    broker.serve(dir.path(), &["--queue-name=new"]).stop();
+    let taken = broker.work(&["--print", "--exit-when-empty", "--queue-name=old"]).output().unwrap();
+    assert_eq!(taken.stdout.iter().filter(|b| **b == b'\n').count(), 7);
+}
+
+/// The second remedy.
+#[test]
+fn draining_all_sends_entries_to_the_queue_that_is_configured_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::absent();
+    let daemon = broker.serve(dir.path(), &["--queue-name=old"]);
+    let sent = send(&daemon, "old", 5);
+    daemon.stop();
+    broker.restart();
+    let drained = broker.drain(dir.path(), &["--all"]);
+    assert_eq!(drained.status.code(), Some(0), "{}", String::from_utf8_lossy(&drained.stderr));
+    assert_eq!(broker.deliveries(), sent);
+}
+
+#[test]
+fn drain_says_what_is_left_and_leaves_a_running_daemon_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::absent();
+    let daemon = broker.serve(dir.path(), &[]);
+    let sent = send(&daemon, "d", 3);
+    let refused = broker.drain(dir.path(), &[]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(&format!("process {}", daemon.pid())));
+    daemon.kill();
+    broker.restart();
+    let drained = broker.drain(dir.path(), &[]);
+    assert_eq!(drained.status.code(), Some(0), "{}", String::from_utf8_lossy(&drained.stderr));
+    assert_eq!(broker.deliveries(), sent);
+    let nothing = tempfile::tempdir().unwrap();
+    assert_eq!(broker.drain(nothing.path(), &[]).status.code(), Some(0));
+}
+
+/// The same directory as an embedded queue, and a receiver besides: the spool is apart.
+#[test]
+fn the_spool_is_not_the_embedded_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = Daemon::start(dir.path(), &[GITHUB]);
+    send(&embedded, "embedded", 2);
+    embedded.stop();
+    let broker = Broker::start();
+    let daemon = broker.serve(dir.path(), &["--ack=spool"]);
+    let sent = send(&daemon, "nats", 2);
+    wait_until("an empty spool", || metric(&daemon, "sluiced_spool_messages") == Some(0));
+    daemon.stop();
+    assert_eq!(broker.deliveries(), sent);
+    assert_eq!(crate::worker::drain(dir.path()).len(), 2);
+}
