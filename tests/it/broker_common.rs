@@ -14,12 +14,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::client::{GITHUB, get, github_request, send_raw};
+use crate::client::{GITHUB, get};
 use crate::daemon::{Daemon, pause};
 use crate::flood::{Flood, Tally, body_of};
-
-/// What all senders together send in a second.
-pub const RATE: u32 = 500;
 
 /// How many senders there are; each has a connection of its own.
 const SENDERS: usize = 50;
@@ -38,8 +35,13 @@ pub trait Broker: Sized {
     /// What the daemon is started with.
     fn arguments(&self) -> Vec<String>;
 
-    /// The command that takes everything out of the queue.
-    fn reader(&self) -> Command;
+    /// The command that takes everything out of a queue.
+    fn reader(&self, queue: &str) -> Command;
+
+    /// How many webhooks all senders together send in a second.
+    fn rate(&self) -> u32 {
+        500
+    }
 
     /// What happens to it under load, in order; each returns when it is over.
     fn ordeals(&self) -> Vec<fn(&mut Self)>;
@@ -68,29 +70,28 @@ impl Read {
     }
 }
 
-/// What of a message these tests look at; the body verbatim.
+/// What of a message is looked at; the body verbatim.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Context<'a> {
-    /// Ours.
-    pub message_id: String,
+struct Context<'a> {
     /// GitHub's.
-    pub delivery_id: String,
+    delivery_id: String,
     /// As it was sent.
     #[serde(borrow)]
-    pub data: &'a RawValue,
+    data: &'a RawValue,
 }
 
 /// Starts a daemon in front of a broker.
 pub fn daemon(broker: &impl Broker, dir: &Path, more: &[&str]) -> Daemon {
     let arguments = broker.arguments();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain([GITHUB]).chain(more.iter().copied()).collect();
+    let arguments: Vec<&str> =
+        arguments.iter().map(String::as_str).chain([GITHUB]).chain(more.iter().copied()).collect();
     Daemon::start(dir, &arguments)
 }
 
 /// Everything that is in the queue, taken out of it by another program.
-pub fn read(broker: &impl Broker) -> Vec<Read> {
-    let output = broker.reader().output().expect("the reader's language is installed");
+pub fn read(broker: &impl Broker, queue: &str) -> Vec<Read> {
+    let output = broker.reader(queue).output().expect("the reader's language is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -119,7 +120,7 @@ fn clients() -> PathBuf {
 pub fn outlasts(broker: &mut impl Broker) {
     let dir = tempfile::tempdir().unwrap();
     let daemon = daemon(broker, dir.path(), &[]);
-    let flood = Flood::paced(RATE, daemon.address, SENDERS, "flood");
+    let flood = Flood::paced(broker.rate(), daemon.address, SENDERS, "flood");
     let begun = Instant::now();
     let calm = Duration::from_millis(1500);
     wait(calm);
@@ -134,7 +135,10 @@ pub fn outlasts(broker: &mut impl Broker) {
     assert_eq!(tally.broken, [], "connections of senders broke");
     assert_eq!(tally.refused, [] as [u16; 0], "answers other than 200");
     let sent = tally.acknowledged.len();
-    assert!(sent as f64 > f64::from(RATE) * seconds * 0.9, "{sent} in {seconds:.0} s: senders had to wait");
+    assert!(
+        sent as f64 > f64::from(broker.rate()) * seconds * 0.9,
+        "{sent} in {seconds:.0} s: senders had to wait"
+    );
     let (p50, p99, max) = latencies(&tally);
     until_drained(&daemon);
     let told = told(&daemon);
@@ -154,7 +158,7 @@ pub fn waits_for<B: Broker>(broker: &mut B, appear: impl FnOnce(&mut B)) {
     let dir = tempfile::tempdir().unwrap();
     let daemon = daemon(broker, dir.path(), &[]);
     assert_eq!(get(daemon.ops, "/readyz").status, 200, "the spool is there");
-    let flood = Flood::paced(RATE, daemon.address, SENDERS, "early");
+    let flood = Flood::paced(broker.rate(), daemon.address, SENDERS, "early");
     wait(Duration::from_secs(2));
     appear(broker);
     wait(Duration::from_secs(1));
@@ -165,16 +169,10 @@ pub fn waits_for<B: Broker>(broker: &mut B, appear: impl FnOnce(&mut B)) {
     arrived(broker, &tally);
 }
 
-/// One webhook after the other, each with its answer.
-pub fn send(daemon: &Daemon, delivery: &str, body: &[u8]) {
-    let answer = send_raw(daemon.address, &github_request(delivery, body)).expect("an answer");
-    assert_eq!(answer.status, 200, "{delivery}");
-}
-
 /// All that was acknowledged is there, byte for byte, and hardly any of it twice.
 fn arrived(broker: &impl Broker, tally: &Tally) {
     let mut times: HashMap<String, usize> = tally.acknowledged.iter().map(|id| (id.clone(), 0)).collect();
-    for message in read(broker) {
+    for message in read(broker, "webhooks") {
         let bytes = message.bytes();
         let context: Context = serde_json::from_slice(&bytes).unwrap();
         let delivery = &context.delivery_id;
@@ -190,16 +188,21 @@ fn arrived(broker: &impl Broker, tally: &Tally) {
 }
 
 /// Waits until nothing is left in the spool.
-pub fn until_drained(daemon: &Daemon) {
+fn until_drained(daemon: &Daemon) {
     let begun = Instant::now();
     loop {
         let metrics = String::from_utf8(get(daemon.ops, "/metrics").body).unwrap();
-        let left: Vec<&str> = metrics.lines().filter(|line| line.starts_with("sluiced_spool_messages")).collect();
+        let left: Vec<&str> =
+            metrics.lines().filter(|line| line.starts_with("sluiced_spool_messages")).collect();
         assert!(!left.is_empty(), "the daemon has a spool");
         if left.iter().all(|line| line.ends_with(" 0")) {
             return;
         }
-        assert!(begun.elapsed() < DRAINED, "still in the spool after {DRAINED:?}: {left:?}\n{}", daemon.text());
+        assert!(
+            begun.elapsed() < DRAINED,
+            "still in the spool after {DRAINED:?}: {left:?}\n{}",
+            daemon.text()
+        );
         pause();
     }
 }

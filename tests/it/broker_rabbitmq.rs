@@ -7,6 +7,7 @@ use sluiced_test_brokers::RabbitMq;
 use tokio::runtime::Runtime;
 
 use crate::broker_common::{Broker, outlasts, python, wait, waits_for};
+use crate::broker_foreign::read_by_others;
 use crate::daemon::environment;
 
 /// A broker whose calls wait.
@@ -52,8 +53,8 @@ impl Broker for Rabbit {
         vec!["--queue=rabbitmq".into(), format!("--queue-url={}", self.broker.url())]
     }
 
-    fn reader(&self) -> Command {
-        python("read_rabbitmq.py", &[&self.broker.url(), "webhooks", "2"])
+    fn reader(&self, queue: &str) -> Command {
+        python("read_rabbitmq.py", &[&self.broker.url(), queue, "2"])
     }
 
     fn ordeals(&self) -> Vec<fn(&mut Self)> {
@@ -72,4 +73,12 @@ fn it_is_killed_frozen_and_blocked_and_no_sender_notices() {
 #[test]
 fn it_is_absent_at_first() {
     waits_for(&mut Rabbit::new(false), Rabbit::restart);
+}
+
+#[test]
+fn its_messages_are_read_by_pika() {
+    let rabbit = Rabbit::new(true);
+    for format in ["context", "cloudevents", "raw"] {
+        read_by_others(&rabbit, format);
+    }
 }

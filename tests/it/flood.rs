@@ -135,7 +135,7 @@ async fn send(
     };
     stream.set_nodelay(true).unwrap();
     let mut number = 0;
-    let begun = Instant::now();
+    let started = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let delivery = format!("{prefix}-{number}");
         let request = github_request(&delivery, &body_of(&delivery));
@@ -163,7 +163,7 @@ async fn send(
             }
         }
         number += 1;
-        tokio::time::sleep_until((begun + every * number).into()).await;
+        tokio::time::sleep_until((started + every * number).into()).await;
     }
     tally
 }

@@ -4,6 +4,7 @@
 //!
 //! * [`attack`]: rows of attacks, and how each must end.
 //! * [`broker_common`]: what a daemon in front of a broker must do, whichever it is.
+//! * [`broker_foreign`]: what other programs make of the messages.
 //! * [`client`]: signs webhooks and speaks HTTP, well and badly.
 //! * [`command`]: runs a command to its end.
 //! * [`daemon`]: starts and stops it, reads its log.
@@ -21,6 +22,7 @@
 
 mod attack;
 mod broker_common;
+mod broker_foreign;
 mod client;
 mod command;
 mod daemon;
@@ -33,6 +35,8 @@ mod work_server;
 mod worker;
 
 mod basics;
+mod broker_azure;
+mod broker_nats;
 mod broker_rabbitmq;
 mod cli;
 mod configuration;
