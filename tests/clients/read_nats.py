@@ -27,11 +27,13 @@ async def main(url: str, stream: str, quiet: float) -> None:
             break
         for message in messages:
             headers = message.headers or {}
+            # Names of NATS' headers differ by case; of CloudEvents the type is an attribute.
+            content_type = headers.get("Content-Type") or headers.get("ce-datacontenttype")
             line = {
                 "body": base64.b64encode(message.data).decode(),
                 "id": headers.get("Nats-Msg-Id"),
                 "persistent": persistent,
-                "contentType": headers.get("content-type"),
+                "contentType": content_type,
                 "headers": headers,
                 "subject": message.subject,
             }

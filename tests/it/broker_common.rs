@@ -188,7 +188,7 @@ fn arrived(broker: &impl Broker, tally: &Tally) {
 }
 
 /// Waits until nothing is left in the spool.
-fn until_drained(daemon: &Daemon) {
+pub fn until_drained(daemon: &Daemon) {
     let begun = Instant::now();
     loop {
         let metrics = String::from_utf8(get(daemon.ops, "/metrics").body).unwrap();

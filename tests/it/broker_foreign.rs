@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::broker_common::{Broker, Read, daemon, read};
+use crate::broker_common::{Broker, Read, daemon, read, until_drained};
 use crate::client::{GITHUB_PATH, SECRET, github_signature, request};
 
 /// Bodies and their content types.
@@ -26,7 +26,6 @@ pub fn read_by_others(broker: &impl Broker, format: &str) {
     let config = format!("--config={}", config.display());
     let queue = format!("others-{format}");
     let daemon = daemon(broker, &dir.path().join("data"), &[&config, &format!("--queue-name={queue}")]);
-    daemon.wait_for_line(|line| line["msg"] == "broker connected");
     for (content_type, body) in samples() {
         let signature = github_signature(SECRET, &body);
         let headers = [
@@ -42,6 +41,8 @@ pub fn read_by_others(broker: &impl Broker, format: &str) {
         let line = daemon.wait_for_delivery(|line| line["delivery_id"] == content_type);
         line["message_id"].as_str().unwrap().to_owned()
     });
+    // At first the destination is only being created, and messages wait in the spool.
+    until_drained(&daemon);
     daemon.stop();
     let messages = read(broker, &queue);
     assert_eq!(messages.len(), samples().len(), "{format}");
