@@ -73,7 +73,7 @@ impl NatsConsumer {
         };
         let this = Self { shared: Arc::new(shared) };
         let deadline = tokio::time::Instant::now() + bounds::CHECK_DEADLINE;
-        let link = this.shared.connection.wait(deadline).await;
+        let link = this.shared.connection.first(deadline).await;
         let link = link.map_err(|down| ConsumeError::Unavailable(down.why))?;
         this.consumer(&link, None).await?;
         Ok(this)
