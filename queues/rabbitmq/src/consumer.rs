@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::bounds;
+use crate::channel::OwnChannel;
 use crate::delay::{self, Wait};
 use crate::fault::Fault;
 use crate::headers::{Letter, expiration};
@@ -100,14 +101,14 @@ impl Inner {
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<LeasedMessage>, Fault> {
         let session = self.session().await?;
-        let channel = session.channel().await?;
-        let taken = intake::take(&channel, &self.queue, max, wait).await?;
+        let channel = OwnChannel::open(&session).await?;
+        let taken = intake::take(channel.get(), &self.queue, max, wait).await?;
         if taken.is_empty() {
             return Ok(Vec::new());
         }
         let marker = match self.marking.load(Ordering::Relaxed) {
             true => {
-                let shown = marker::show(&channel, &self.queue).await;
+                let shown = marker::show(channel.get(), &self.queue).await;
                 // Somebody has deleted it. That costs the channel, and with it these messages, once.
                 self.marking.store(shown.is_ok(), Ordering::Relaxed);
                 Some(shown?)

@@ -5,14 +5,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::Acker;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicQosOptions};
-use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::types::AMQPValue;
-use lapin::{Acker, Channel};
-use tokio::time::timeout;
 
 use crate::bounds;
+use crate::channel::OwnChannel;
 use crate::fault::Fault;
 use crate::headers::{DEAD_ID, Letter};
 use crate::intake;
@@ -20,8 +19,7 @@ use crate::session::{Session, answered};
 
 /// A look at the queue, from its first letter on.
 pub(crate) struct Scan {
-    session: Arc<Session>,
-    channel: Channel,
+    channel: OwnChannel,
     queue: String,
     /// The last letters that came, still to be had.
     page: Vec<Seen>,
@@ -38,20 +36,20 @@ pub(crate) struct Seen {
 
 impl Scan {
     pub(crate) async fn begin(session: &Arc<Session>, queue: &str) -> Result<Self, Fault> {
-        let channel = session.channel().await?;
-        Ok(Self { session: session.clone(), channel, queue: queue.to_owned(), page: Vec::new(), last: None })
+        let channel = OwnChannel::open(session).await?;
+        Ok(Self { channel, queue: queue.to_owned(), page: Vec::new(), last: None })
     }
 
     /// Whether it goes on behind this letter.
     pub(crate) fn is_at(&self, id: &str) -> bool {
-        self.last.as_deref() == Some(id) && self.channel.status().connected()
+        self.last.as_deref() == Some(id) && self.channel.get().status().connected()
     }
 
     /// Up to `max` further letters; none at the end. Few at a time, since nobody knows how long they are.
     pub(crate) async fn next(&mut self, max: usize) -> Result<&[Seen], Fault> {
         self.page.clear();
         let step = max.min(bounds::SCAN_STEP);
-        let taken = match intake::take(&self.channel, &self.queue, step, Duration::ZERO).await {
+        let taken = match intake::take(self.channel.get(), &self.queue, step, Duration::ZERO).await {
             // Nothing has died yet.
             Err(Fault::Missing(_)) => Vec::new(),
             other => other?,
@@ -90,15 +88,12 @@ impl Scan {
         }
         // Acknowledgements have no answer, but a channel does one thing after the other.
         let prefetch = u16::try_from(bounds::SCAN_STEP).unwrap_or(u16::MAX);
-        answered(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await
+        answered(self.channel.get().basic_qos(prefetch, BasicQosOptions::default())).await
     }
 
     /// Puts everything back. On return it can be seen by others.
     pub(crate) async fn end(self) {
-        let closing = self.channel.close(REPLY_SUCCESS, "looked".into());
-        if timeout(bounds::CLOSE_DEADLINE, closing).await.is_err() {
-            self.session.kill();
-        }
+        self.channel.close().await;
     }
 }
 
