@@ -3,12 +3,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use lapin::Acker;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::AMQPValue;
+use tokio::time::timeout;
 
 use crate::bounds;
 use crate::channel::OwnChannel;
@@ -25,6 +25,8 @@ pub(crate) struct Scan {
     page: Vec<Seen>,
     /// The last one of all that came.
     last: Option<String>,
+    /// Of all letters that came and are still there, in their order.
+    passed: Vec<Acker>,
 }
 
 /// A letter on the channel.
@@ -37,7 +39,7 @@ pub(crate) struct Seen {
 impl Scan {
     pub(crate) async fn begin(session: &Arc<Session>, queue: &str) -> Result<Self, Fault> {
         let channel = OwnChannel::open(session).await?;
-        Ok(Self { channel, queue: queue.to_owned(), page: Vec::new(), last: None })
+        Ok(Self { channel, queue: queue.to_owned(), page: Vec::new(), last: None, passed: Vec::new() })
     }
 
     /// Whether it goes on behind this letter.
@@ -49,12 +51,13 @@ impl Scan {
     pub(crate) async fn next(&mut self, max: usize) -> Result<&[Seen], Fault> {
         self.page.clear();
         let step = max.min(bounds::SCAN_STEP);
-        let taken = match intake::take(self.channel.get(), &self.queue, step, Duration::ZERO).await {
+        let taken = match intake::take_ready(self.channel.get(), &self.queue, step).await {
             // Nothing has died yet.
             Err(Fault::Missing(_)) => Vec::new(),
             other => other?,
         };
         self.page = taken.into_iter().map(Seen::of).collect();
+        self.passed.extend(self.page.iter().map(|seen| seen.acker.clone()));
         if let Some(last) = self.page.last() {
             self.last = Some(last.id.clone());
         }
@@ -91,8 +94,18 @@ impl Scan {
         answered(self.channel.get().basic_qos(prefetch, BasicQosOptions::default())).await
     }
 
-    /// Puts everything back. On return it can be seen by others.
+    /// Puts everything back, in its order; closing alone would put it back in any. On return others can see it.
     pub(crate) async fn end(self) {
+        let back = async {
+            for acker in &self.passed {
+                let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+                if acker.usable() && acker.nack(requeue).await.is_err() {
+                    break;
+                }
+            }
+        };
+        // What is left when this takes too long goes back with the channel.
+        let _ = timeout(bounds::CALL_DEADLINE, back).await;
         self.channel.close().await;
     }
 }
