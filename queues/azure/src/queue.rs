@@ -123,6 +123,13 @@ impl WebHookQueuePublisher for AzureQueue {
             inner.tasks.track_future(inner.sender.send(body, bytes)).await
         })
     }
+
+    fn encoded_bytes(&self, context: &WebHookQueueContext, as_context: &[u8]) -> usize {
+        match self.inner.format {
+            Format::Context => as_context.len(),
+            format => context.encode_as(format).payload.len(),
+        }
+    }
 }
 
 #[async_trait]
