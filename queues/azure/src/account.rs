@@ -105,7 +105,9 @@ fn endpoint(text: &str, what: &str) -> Result<Url, String> {
         return Err(format!("{what} must begin with https://, or with http:// for an emulator"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("{what} has a user or a password in it; Azure takes an account key, a SAS or Entra ID"));
+        return Err(format!(
+            "{what} has a user or a password in it; Azure takes an account key, a SAS or Entra ID"
+        ));
     }
     // An emulator has the account's name as its path. At Azure a path is most likely the queue's name.
     let azures = url.host_str().is_some_and(|host| host.contains(".queue."));
@@ -113,7 +115,9 @@ fn endpoint(text: &str, what: &str) -> Result<Url, String> {
         return Err(format!("{what} has a path; the queue's name isn't part of it but an option of its own"));
     }
     if url.host_str().is_some_and(|host| host.contains(".blob.") || host.contains(".table.")) {
-        return Err(format!("{what} isn't that of the queues, which is https://ACCOUNT.queue.core.windows.net"));
+        return Err(format!(
+            "{what} isn't that of the queues, which is https://ACCOUNT.queue.core.windows.net"
+        ));
     }
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty();

@@ -50,7 +50,8 @@ fn warnings(options: &Options, account: &Account) -> Vec<String> {
         warnings.push(format!("workers can't use this queue: {why}"));
     }
     if account.endpoint.scheme() == "http" && !account.is_loopback() {
-        warnings.push(format!("{} is asked over http: messages cross the network in clear", account.address()));
+        warnings
+            .push(format!("{} is asked over http: messages cross the network in clear", account.address()));
     }
     if let Some(ends) = account.sas_ends() {
         warnings.extend(sas_warning(&ends, Timestamp::now()));
@@ -86,7 +87,8 @@ mod tests {
     #[test]
     fn what_may_surprise_is_told_without_asking_anybody() {
         let options = Options {
-            url: "QueueEndpoint=http://queues.example.com/acme;AccountName=acme;AccountKey=bWFkZSB1cA==".into(),
+            url: "QueueEndpoint=http://queues.example.com/acme;AccountName=acme;AccountKey=bWFkZSB1cA=="
+                .into(),
             queue_name: "a".repeat(60),
             ..Options::default()
         };

@@ -58,51 +58,30 @@ impl AzureConsumer {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Runs a call to its end, whether or not the caller waits for that.
-    async fn to_the_end<T: Send + 'static>(
-        &self,
-        message: &LeasedMessage,
-        call: impl AsyncCall<T>,
-    ) -> Result<T, ConsumeError> {
+    /// Runs to its end, whether or not the caller waits for that.
+    async fn settle(&self, message: &LeasedMessage, verdict: Verdict) -> Result<(), ConsumeError> {
         let lease = self.inner.leases().get(message).ok_or(ConsumeError::LeaseLost)?;
         let (inner, message) = (self.inner.clone(), message.clone());
-        let running = self.inner.tasks.spawn(async move {
-            let outcome = call.call(inner.clone(), lease, message.clone()).await;
-            if matches!(&outcome, Err(fault) if fault.kind == Kind::LeaseLost) {
+        let settling = self.inner.tasks.spawn(async move {
+            let settled = inner.settle(&lease, &message, verdict).await;
+            if matches!(&settled, Err(fault) if fault.kind == Kind::LeaseLost) {
                 inner.leases().remove(&message);
             }
-            outcome
+            settled
         });
-        match running.await {
-            Ok(outcome) => outcome.map_err(|fault| there_is_none(fault, &self.inner.queue.name)),
+        match settling.await {
+            Ok(settled) => settled.map_err(|fault| there_is_none(fault, &self.inner.queue.name)),
             Err(stopped) => Err(ConsumeError::Failed(stopped.to_string())),
         }
     }
 }
 
-/// A call that settles a message or extends its lease.
-trait AsyncCall<T>: Send + 'static {
-    fn call(
-        self,
-        inner: Arc<Inner>,
-        lease: Arc<Lease>,
-        message: LeasedMessage,
-    ) -> impl Future<Output = Result<T, Fault>> + Send;
-}
-
-impl<T, C, F> AsyncCall<T> for C
-where
-    C: FnOnce(Arc<Inner>, Arc<Lease>, LeasedMessage) -> F + Send + 'static,
-    F: Future<Output = Result<T, Fault>> + Send,
-{
-    fn call(
-        self,
-        inner: Arc<Inner>,
-        lease: Arc<Lease>,
-        message: LeasedMessage,
-    ) -> impl Future<Output = Result<T, Fault>> + Send {
-        self(inner, lease, message)
-    }
+/// What a worker says of a message in its hands.
+enum Verdict {
+    Acknowledge,
+    Release { delay: Duration, failed: bool },
+    Extend(Duration),
+    DeadLetter(String),
 }
 
 impl Inner {
@@ -132,6 +111,15 @@ impl Inner {
             }
         }
         Ok(all)
+    }
+
+    async fn settle(&self, lease: &Lease, message: &LeasedMessage, verdict: Verdict) -> Result<(), Fault> {
+        match verdict {
+            Verdict::Acknowledge => self.acknowledge(lease, message).await,
+            Verdict::Release { delay, failed } => self.release(lease, message, delay, failed).await,
+            Verdict::Extend(by) => self.extend(lease, message, by).await,
+            Verdict::DeadLetter(reason) => self.bury(lease, message, &reason).await,
+        }
     }
 
     /// Deletes it. After an answer that got lost, "there is no such message" is good news.
@@ -193,8 +181,7 @@ impl Inner {
         let mut receipt = lease.receipt.lock().await;
         // Also finds out whether it is still ours, before anybody is told that it died.
         self.hold(&lease.id, &mut receipt, bounds::MOVE_SECONDS).await?;
-        let death =
-            Death { reason: reason.to_owned(), attempts: message.attempt, died_at: Timestamp::now() };
+        let death = Death { reason: reason.to_owned(), attempts: message.attempt, died_at: Timestamp::now() };
         let notes = Notes { handed_back: 0, death: Some(death) };
         let noted = if lease.plain { None } else { notes.put_on(&message.message) };
         if noted.is_none() {
@@ -239,10 +226,7 @@ impl WebHookQueueConsumer for AzureConsumer {
     }
 
     async fn acknowledge(&self, message: &LeasedMessage) -> Result<(), ConsumeError> {
-        let call = async move |inner: Arc<Inner>, lease: Arc<Lease>, message: LeasedMessage| {
-            inner.acknowledge(&lease, &message).await
-        };
-        self.to_the_end(message, call).await
+        self.settle(message, Verdict::Acknowledge).await
     }
 
     async fn release(
@@ -252,26 +236,15 @@ impl WebHookQueueConsumer for AzureConsumer {
         failed: bool,
     ) -> Result<(), ConsumeError> {
         let delay = delay.min(bounds::VISIBILITY_MAX);
-        let call = async move |inner: Arc<Inner>, lease: Arc<Lease>, message: LeasedMessage| {
-            inner.release(&lease, &message, delay, failed).await
-        };
-        self.to_the_end(message, call).await
+        self.settle(message, Verdict::Release { delay, failed }).await
     }
 
     async fn extend(&self, message: &LeasedMessage, by: Duration) -> Result<(), ConsumeError> {
-        let by = by.min(bounds::VISIBILITY_MAX);
-        let call = async move |inner: Arc<Inner>, lease: Arc<Lease>, message: LeasedMessage| {
-            inner.extend(&lease, &message, by).await
-        };
-        self.to_the_end(message, call).await
+        self.settle(message, Verdict::Extend(by.min(bounds::VISIBILITY_MAX))).await
     }
 
     async fn dead_letter(&self, message: &LeasedMessage, reason: &str) -> Result<(), ConsumeError> {
-        let reason = reason.to_owned();
-        let call = async move |inner: Arc<Inner>, lease: Arc<Lease>, message: LeasedMessage| {
-            inner.bury(&lease, &message, &reason).await
-        };
-        self.to_the_end(message, call).await
+        self.settle(message, Verdict::DeadLetter(reason.to_owned())).await
     }
 
     /// Azure counts all messages together. What this consumer has in hand or delayed is told apart; what others

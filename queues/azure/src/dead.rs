@@ -150,7 +150,8 @@ impl Desk {
         if self.listed.len() > bounds::SEARCH_MAX {
             self.listed.clear();
         }
-        self.listed.extend(page.iter().map(|letter| (letter.id.clone(), (letter.died_at, letter.id.clone()))));
+        self.listed
+            .extend(page.iter().map(|letter| (letter.id.clone(), (letter.died_at, letter.id.clone()))));
     }
 
     /// The next page of a listing of many. At the end all is given back.
@@ -221,7 +222,8 @@ impl DeadLetterStore for AzureDeadLetters {
         let (held, letter) = self.inner.find_text(&mut desk, id).await?;
         // Searching may have taken long; is it still ours?
         let poison = &self.inner.poison;
-        let kept = poison.update((&held.id, &held.receipt), bounds::MOVE_SECONDS, None, bounds::CALL_DEADLINE);
+        let kept =
+            poison.update((&held.id, &held.receipt), bounds::MOVE_SECONDS, None, bounds::CALL_DEADLINE);
         let receipt = kept.await.map_err(|fault| gone(fault, id))?;
         let sent = letters::send(&self.inner.queue, letter.text.request_body(), self.inner.declare).await;
         sent.map_err(unavailable)?;

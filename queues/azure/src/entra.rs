@@ -22,7 +22,10 @@ const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 
 /// The identity that the options choose.
-pub(crate) fn credential(options: &Options, endpoint: &Url) -> Result<Arc<dyn TokenCredential>, OptionsError> {
+pub(crate) fn credential(
+    options: &Options,
+    endpoint: &Url,
+) -> Result<Arc<dyn TokenCredential>, OptionsError> {
     match chosen(options)? {
         Credential::ClientSecret => client_secret(options, endpoint),
         Credential::WorkloadIdentity => workload_identity(options, endpoint),
@@ -46,9 +49,10 @@ fn chosen(options: &Options) -> Result<Credential, OptionsError> {
 
 fn client_secret(options: &Options, endpoint: &Url) -> Result<Arc<dyn TokenCredential>, OptionsError> {
     let wanted = |value: &Option<String>, name: &str| {
-        value.clone().filter(|value| !value.is_empty()).ok_or_else(|| {
-            OptionsError(format!("credential = \"client-secret\" needs {name}"))
-        })
+        value
+            .clone()
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| OptionsError(format!("credential = \"client-secret\" needs {name}")))
     };
     let tenant = wanted(&options.tenant_id, "tenant_id")?;
     let client = wanted(&options.client_id, "client_id")?;

@@ -54,11 +54,8 @@ impl Leases {
     /// Remembers a message that was taken.
     pub(crate) fn add(&mut self, taken: Taken, lease: Duration) -> LeasedMessage {
         let Text { message, plain } = Text::read(taken.text);
-        let (message, Notes { handed_back, .. }) = if plain {
-            (message, Notes::default())
-        } else {
-            Notes::take_off(message)
-        };
+        let (message, Notes { handed_back, .. }) =
+            if plain { (message, Notes::default()) } else { Notes::take_off(message) };
         self.last += 1;
         let held = Lease { id: taken.id, receipt: taken.receipt.into(), plain, handed_back };
         self.held.insert(self.last, Held { lease: Arc::new(held), ends: Instant::now() + lease });

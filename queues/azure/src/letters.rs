@@ -88,9 +88,8 @@ impl Sweep {
         if self.seen.len() >= bounds::SEARCH_MAX {
             return Ok(Vec::new());
         }
-        let page = repeat(async |within, _| {
-            self.poison.take(bounds::PAGE_MAX, bounds::HOLD_SECONDS, within).await
-        });
+        let page =
+            repeat(async |within, _| self.poison.take(bounds::PAGE_MAX, bounds::HOLD_SECONDS, within).await);
         let mut new = Vec::new();
         for Taken { id, receipt, text, inserted, .. } in page.await? {
             let is_new = self.seen.insert(id.clone());

@@ -68,7 +68,8 @@ mod tests {
         for good in ["webhooks", "abc", "0a9", "a-b-c", &"a".repeat(63)] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["", "ab", "Webhooks", "web_hooks", "-ab", "ab-", "a--b", "a b", "ä-ä", &"a".repeat(64)] {
+        for bad in ["", "ab", "Webhooks", "web_hooks", "-ab", "ab-", "a--b", "a b", "ä-ä", &"a".repeat(64)]
+        {
             assert!(check(bad).unwrap_err().contains("3 to 63"), "{bad}");
         }
     }

@@ -46,7 +46,8 @@ impl Notes {
         let marked = std::str::from_utf8(&message).is_ok_and(|text| text.contains(MARK));
         let Some(notes) = marked.then(|| Self::parse(&message)).flatten() else { return (message, none) };
         let written = notes.members();
-        let Some(before) = message.strip_suffix(b"}").and_then(|text| text.strip_suffix(written.as_bytes())) else {
+        let Some(before) = message.strip_suffix(b"}").and_then(|text| text.strip_suffix(written.as_bytes()))
+        else {
             return (message, none);
         };
         ([before, b"}"].concat().into(), notes)
@@ -162,7 +163,9 @@ mod tests {
 
     #[test]
     fn what_is_no_object_or_has_such_members_takes_no_notes() {
-        for message in [&b"[]"[..], b"{}", b"text}", b"", b"\xff}", b"{\"a\":1,\"sluicedattempts\":7}", b"{\"a\":1} "] {
+        for message in
+            [&b"[]"[..], b"{}", b"text}", b"", b"\xff}", b"{\"a\":1,\"sluicedattempts\":7}", b"{\"a\":1} "]
+        {
             assert_eq!(death("x").put_on(message), None, "{}", String::from_utf8_lossy(message));
         }
     }

@@ -68,7 +68,9 @@ impl Retries {
                 self.left = self.left.checked_sub(1)?;
                 Some(Next::Again(self.pause().max(fault.retry_after.unwrap_or_default())))
             }
-            Kind::NoQueue if self.declare && !std::mem::replace(&mut self.created, true) => Some(Next::Create),
+            Kind::NoQueue if self.declare && !std::mem::replace(&mut self.created, true) => {
+                Some(Next::Create)
+            }
             Kind::NoQueue if self.declare => Some(Next::Again(self.pause())),
             // Until the deadline: there is nothing to do but wait.
             Kind::BeingDeleted => {
@@ -108,14 +110,9 @@ mod tests {
 
     #[test]
     fn nothing_that_waiting_does_not_mend_is_tried_again() {
-        for kind in [
-            Kind::Unreachable,
-            Kind::Late,
-            Kind::Refused,
-            Kind::NotPermitted,
-            Kind::TooLarge,
-            Kind::Rejected,
-        ] {
+        for kind in
+            [Kind::Unreachable, Kind::Late, Kind::Refused, Kind::NotPermitted, Kind::TooLarge, Kind::Rejected]
+        {
             assert_eq!(Retries::new(true).after(&fault(kind)), None, "{kind:?}");
         }
         assert_eq!(Retries::new(false).after(&fault(Kind::NoQueue)), None);

@@ -15,11 +15,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::account::{Account, Proof};
-use crate::{bounds, entra};
 use crate::fault::{Fault, Kind};
 use crate::options::{Options, OptionsError};
 use crate::shared_key::SharedKeyPolicy;
 use crate::transport::{self, Proxies};
+use crate::{bounds, entra};
 
 /// Azure's word for "never": the default would be seven days, and then the message is gone.
 const NEVER_EXPIRES: i32 = -1;
@@ -164,7 +164,7 @@ impl Queue {
     ) -> Result<String, Fault> {
         const RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
         let settings = QueueClientUpdateMessageOptions {
-            queue_message: body.map(RequestContent::from),
+            queue_message: body.map(Into::into),
             ..QueueClientUpdateMessageOptions::default()
         };
         let call = self.client.update_message(id, receipt, visibility, Some(settings));

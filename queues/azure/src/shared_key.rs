@@ -70,7 +70,8 @@ fn string_to_sign(account: &str, request: &Request) -> String {
     let mut headers: Vec<(&str, &str)> =
         request.headers().iter().map(|(name, value)| (name.as_str(), value.as_str().trim())).collect();
     headers.sort_unstable();
-    let value = |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value);
+    let value =
+        |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value);
 
     let mut out = String::with_capacity(512);
     let mut line = |text: &str| {
@@ -174,10 +175,7 @@ mod tests {
             "https://acme.queue.core.windows.net/webhooks",
             &[("x-ms-date", "Tue, 24 Nov 2026 08:00:00 GMT")],
         );
-        assert_eq!(
-            policy.authorization(&put),
-            "SharedKey acme:03sk00LtG93kPePyyNCZJIDbSp4zHsRACz5c9l/ZZ/w="
-        );
+        assert_eq!(policy.authorization(&put), "SharedKey acme:03sk00LtG93kPePyyNCZJIDbSp4zHsRACz5c9l/ZZ/w=");
         assert!(!format!("{policy:?}").contains("made-up"), "the key isn't shown");
     }
 

@@ -168,10 +168,13 @@ impl Watch {
         match now {
             Logged::Refused => tracing::error!(backend, address, queue, handler, why, "credentials refused"),
             Logged::Missing => {
-                let way_out = format!("create it (az storage queue create --name {queue}), or let it be created");
+                let way_out =
+                    format!("create it (az storage queue create --name {queue}), or let it be created");
                 tracing::warn!(backend, address, queue, handler, why, way_out, "destination missing");
             }
-            Logged::Lost => tracing::warn!(backend, address, queue, handler, why, retry = true, "broker lost"),
+            Logged::Lost => {
+                tracing::warn!(backend, address, queue, handler, why, retry = true, "broker lost")
+            }
             Logged::Nothing | Logged::Connected => {}
         }
     }

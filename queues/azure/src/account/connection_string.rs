@@ -115,7 +115,9 @@ impl<'a> Parts<'a> {
                  `SharedAccessSignature` is in the connection string; for Entra ID write the url \
                  https://ACCOUNT.queue.core.windows.net instead of one"
                 .into()),
-            (None, None) => Err("neither `AccountKey` nor `SharedAccessSignature` is in the connection string".into()),
+            (None, None) => {
+                Err("neither `AccountKey` nor `SharedAccessSignature` is in the connection string".into())
+            }
         }
     }
 }
@@ -128,7 +130,9 @@ fn emulator(parts: &Parts<'_>) -> Result<Account, String> {
     }
     let with = ["UseDevelopmentStorage", "DevelopmentStorageProxyUri"];
     if let Some((name, _)) = parts.0.iter().find(|(name, _)| !with.contains(name)) {
-        return Err(format!("`UseDevelopmentStorage` stands for the emulator, and `{name}` can't go with it"));
+        return Err(format!(
+            "`UseDevelopmentStorage` stands for the emulator, and `{name}` can't go with it"
+        ));
     }
     let base = parts.get("DevelopmentStorageProxyUri").unwrap_or("http://127.0.0.1");
     let mut endpoint = endpoint(base, "`DevelopmentStorageProxyUri`")?;
@@ -143,7 +147,9 @@ fn emulator(parts: &Parts<'_>) -> Result<Account, String> {
 fn key(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     match BASE64.decode(text) {
         Ok(bytes) => Ok(Zeroizing::new(bytes)),
-        Err(_) => Err("`AccountKey` isn't base64; copy it again from the portal's page \"Access keys\"".into()),
+        Err(_) => {
+            Err("`AccountKey` isn't base64; copy it again from the portal's page \"Access keys\"".into())
+        }
     }
 }
 
@@ -159,7 +165,9 @@ fn known(name: &str, at: usize) -> Result<&'static str, String> {
             "there is no `{}` in a connection string; did you mean `{nearest}`?",
             name.escape_debug()
         )),
-        _ => Err(format!("part {at} of the connection string has no name that is known: {}", NAMES.join(", "))),
+        _ => {
+            Err(format!("part {at} of the connection string has no name that is known: {}", NAMES.join(", ")))
+        }
     }
 }
 

@@ -66,7 +66,9 @@ fn the_emulator_has_a_name_of_its_own() {
     assert_eq!(port.endpoint.as_str(), "http://azurite:7777/devstoreaccount1");
     assert!(refused("UseDevelopmentStorage=yes").contains("must be `true`"));
     assert!(refused("DevelopmentStorageProxyUri=http://azurite").contains("must be `true`"));
-    assert!(refused("UseDevelopmentStorage=true;AccountName=acme").contains("`AccountName` can't go with it"));
+    assert!(
+        refused("UseDevelopmentStorage=true;AccountName=acme").contains("`AccountName` can't go with it")
+    );
 }
 
 #[test]
@@ -102,11 +104,13 @@ fn errors_name_the_part_and_never_its_value() {
 
 #[test]
 fn what_is_on_this_machine_is_known() {
-    for local in ["http://127.0.0.2:1/a", "http://[::1]:1/a", "http://localhost:1/a", "http://a.localhost:1/"] {
+    for local in ["http://127.0.0.2:1/a", "http://[::1]:1/a", "http://localhost:1/a", "http://a.localhost:1/"]
+    {
         let account = read(&format!("QueueEndpoint={local};AccountName=a;AccountKey={KEY}"));
         assert!(account.is_loopback(), "{local}");
     }
-    for remote in ["https://acme.queue.core.windows.net", "https://10.0.0.1", "https://localhost.example.com"] {
+    for remote in ["https://acme.queue.core.windows.net", "https://10.0.0.1", "https://localhost.example.com"]
+    {
         let account = read(&format!("QueueEndpoint={remote};AccountName=a;AccountKey={KEY}"));
         assert!(!account.is_loopback(), "{remote}");
     }

@@ -51,7 +51,8 @@ fn answers_have_their_kinds() {
 
 #[test]
 fn the_code_is_found_in_the_body_too_and_the_body_is_not_passed_on() {
-    let body = "\u{feff}<?xml version=\"1.0\"?><Error><Code>QueueNotFound</Code><Message>secret</Message></Error>";
+    let body =
+        "\u{feff}<?xml version=\"1.0\"?><Error><Code>QueueNotFound</Code><Message>secret</Message></Error>";
     let fault = answer(404, &[], body);
     assert_eq!((fault.kind, fault.text.as_str()), (Kind::NoQueue, "Azure answered 404 QueueNotFound"));
     let forged = answer(500, &[("x-ms-error-code", "a\u{1b}[31m<b>")], "");
