@@ -61,6 +61,7 @@ mod send;
 mod service_manager;
 mod smuggling;
 mod spool_common;
+mod spool_config;
 mod spool_limits;
 mod spool_outage;
 mod spool_stop;
