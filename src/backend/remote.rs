@@ -166,6 +166,15 @@ impl Remote {
         &self.spools
     }
 
+    /// Messages in the spool; `None` without one, or when it can't be told in time.
+    pub async fn spooled(&self) -> Option<u64> {
+        let mut messages = None;
+        for spooled in &self.spools {
+            messages = Some(messages.unwrap_or(0) + spooled.depth().await?.messages);
+        }
+        messages
+    }
+
     /// Entries for destinations that aren't configured.
     pub fn foreign(&self) -> &[(String, u64)] {
         &self.foreign

@@ -63,6 +63,7 @@ mod smuggling;
 mod spool_common;
 mod spool_config;
 mod spool_limits;
+mod spool_memory;
 mod spool_outage;
 mod spool_stop;
 mod stopping;
