@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sluiced_azure::{AzureQueue, Destination, Options};
+use sluiced_azure::{AzureConsumer, AzureDeadLetters, AzureQueue, Destination, Options};
 
-use super::Other;
 use super::remote::Target;
+use super::{Opened, Other};
 use crate::config::queue::read_setting;
 use crate::config::{ConfigError, QueueConfig};
 
@@ -33,6 +33,14 @@ fn target(handler: Option<&str>, queue: &AzureQueue) -> Target {
 /// Reaches the service.
 pub(super) async fn check(config: &QueueConfig) -> Result<Vec<String>, String> {
     sluiced_azure::check(&options(config).map_err(|e| e.0)?).await
+}
+
+pub(super) async fn open_consumer(config: &QueueConfig) -> Result<Opened<AzureConsumer>, ConfigError> {
+    Opened::of(AzureConsumer::connect(options(config)?).await)
+}
+
+pub(super) async fn open_dead_letters(config: &QueueConfig) -> Result<Opened<AzureDeadLetters>, ConfigError> {
+    Opened::of(AzureDeadLetters::connect(options(config)?).await)
 }
 
 fn options(config: &QueueConfig) -> Result<Options, ConfigError> {

@@ -178,6 +178,8 @@ pub async fn open_consumer(
         "nats" => Ok(nats::open_consumer(config).await?.map(|open| Arc::new(open) as _)),
         #[cfg(feature = "rabbitmq")]
         "rabbitmq" => Ok(rabbitmq::open_consumer(config).await?.map(|open| Arc::new(open) as _)),
+        #[cfg(feature = "azure")]
+        "azure" => Ok(azure::open_consumer(config).await?.map(|open| Arc::new(open) as _)),
         other => Err(not_in_this_build(other)),
     }
 }
@@ -196,6 +198,8 @@ pub async fn open_dead_letters(
         "nats" => Ok(nats::open_dead_letters(config).await?.map(|open| Arc::new(open) as _)),
         #[cfg(feature = "rabbitmq")]
         "rabbitmq" => Ok(rabbitmq::open_dead_letters(config).await?.map(|open| Arc::new(open) as _)),
+        #[cfg(feature = "azure")]
+        "azure" => Ok(azure::open_dead_letters(config).await?.map(|open| Arc::new(open) as _)),
         other => Err(not_in_this_build(other)),
     }
 }

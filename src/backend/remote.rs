@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use sluiced_embedded::{EmbeddedSpool, Usage};
+use sluiced_embedded::{EmbeddedSpool, OpenError, Usage};
 use sluiced_queue::spool::Status;
 use sluiced_queue::{Health, SpoolOptions, SpoolStore, Spooled, WebHookQueueHandler, WebHookQueuePublisher};
 use tokio::time::Instant;
@@ -98,8 +98,13 @@ pub(super) async fn open(
 }
 
 fn open_spool(config: &QueueConfig) -> Result<EmbeddedSpool, ConfigError> {
-    EmbeddedSpool::open(&config.spool_dir(), config.spool_bytes_max)
-        .map_err(|error| ConfigError(format!("the spool: {error}")))
+    EmbeddedSpool::open(&config.spool_dir(), config.spool_bytes_max).map_err(|error| {
+        let meanwhile = match error {
+            OpenError::Damaged { .. } => "; `--spool off` serves without it meanwhile",
+            _ => "",
+        };
+        ConfigError(format!("the spool: {error}{meanwhile}"))
+    })
 }
 
 async fn spooled(
@@ -164,6 +169,15 @@ impl Remote {
     /// The destinations, the default one first.
     pub fn spools(&self) -> &[Spooled] {
         &self.spools
+    }
+
+    /// Messages in the spool; `None` without one, or when it can't be told in time.
+    pub async fn spooled(&self) -> Option<u64> {
+        let mut messages = None;
+        for spooled in &self.spools {
+            messages = Some(messages.unwrap_or(0) + spooled.depth().await?.messages);
+        }
+        messages
     }
 
     /// Entries for destinations that aren't configured.

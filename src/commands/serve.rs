@@ -177,7 +177,11 @@ impl Daemon {
             let now = StdInstant::now();
             self.app.quiet.report(&self.app.logger, now, false);
             if now >= next_summary {
-                self.app.summary.report(&self.app.logger);
+                let spooled = match &self.app.remote {
+                    Some(remote) => remote.spooled().await,
+                    None => None,
+                };
+                self.app.summary.report(&self.app.logger, spooled);
                 next_summary = now + LOG_SUMMARY_INTERVAL;
             }
             if let Some(remote) = &self.app.remote {
@@ -237,7 +241,7 @@ impl Daemon {
         }
         self.stop_ops.cancel();
         app.quiet.report(&app.logger, StdInstant::now(), true);
-        app.summary.report(&app.logger);
+        app.summary.report(&app.logger, None);
         tracing::info!("stopped");
         let logger: Logger = app.logger.clone();
         // The log's last lines go out on a thread of their own; waiting for it blocks only the end.

@@ -46,8 +46,8 @@ impl Summary {
         }
     }
 
-    /// Writes the line and starts anew; nothing when there was nothing.
-    pub fn report(&self, logger: &Logger) {
+    /// Writes the line and starts anew; nothing when there was nothing. `spooled`: messages in the spool.
+    pub fn report(&self, logger: &Logger, spooled: Option<u64>) {
         let [accepted, answered, refused, failed] =
             [&self.accepted, &self.answered, &self.refused, &self.failed]
                 .map(|c| c.swap(0, Ordering::Relaxed));
@@ -61,7 +61,8 @@ impl Summary {
             .number("refused", refused)
             .number("failed", failed)
             .optional_number("p50_us", quantile(&times, 0.50))
-            .optional_number("p99_us", quantile(&times, 0.99));
+            .optional_number("p99_us", quantile(&times, 0.99))
+            .optional_number("spooled", spooled);
         logger.write(line);
     }
 }

@@ -150,6 +150,21 @@ fn drain_says_what_is_left_and_leaves_a_running_daemon_alone() {
     assert_eq!(broker.drain(nothing.path(), &[]).status.code(), Some(0));
 }
 
+/// Trap 23: it is named with the way out, nothing is reset, and there is a way to serve meanwhile.
+#[test]
+fn a_damaged_spool_names_the_way_out_and_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start();
+    broker.serve(dir.path(), &[]).stop();
+    let db = dir.path().join("spool/queue.db");
+    std::fs::write(&db, b"rot").unwrap();
+    let log = broker.try_serve(dir.path(), &[]).err().expect("it doesn't start");
+    assert!(log.starts_with("exit status: 78"), "{log}");
+    assert!(log.contains("aside together") && log.contains("`--spool off`"), "{log}");
+    assert_eq!(std::fs::read(&db).unwrap(), b"rot");
+    broker.serve(dir.path(), &["--spool=off"]).stop();
+}
+
 /// The same directory as an embedded queue, and a receiver besides: the spool is apart.
 #[test]
 fn the_spool_is_not_the_embedded_queue() {

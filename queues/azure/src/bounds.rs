@@ -73,3 +73,38 @@ pub(crate) const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The longest text of an error that is passed on: it goes into logs and answers.
 pub(crate) const ERROR_TEXT_MAX: usize = 160;
+
+/// Azure gives and shows no more messages at once.
+pub(crate) const PAGE_MAX: usize = 32;
+
+/// The longest visibility time-out that Azure knows: seven days.
+pub(crate) const VISIBILITY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// One `receive` takes no more: at 48 KiB each they are 48 MiB.
+pub(crate) const RECEIVE_MAX: usize = 1_024;
+
+/// While a worker waits, the first pause between two looks …
+pub(crate) const POLL_FIRST: Duration = Duration::from_millis(100);
+
+/// … and the longest. Each look is a request that Azure charges for: 2.6 million a month and worker.
+pub(crate) const POLL_IDLE: Duration = Duration::from_secs(1);
+
+/// Messages that one consumer has in hand, some 250 bytes each besides their text, which the worker holds.
+pub(crate) const LEASES_MAX: usize = 65_536;
+
+/// A lease that has ended is remembered for so long: until somebody else takes the message, its holder may still
+/// settle it.
+pub(crate) const LEASE_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// How long a message is kept from others while it is copied to another queue: longer than all tries of that.
+pub(crate) const MOVE_SECONDS: i32 = 60;
+
+/// How long dead letters are kept from others while an operator looks at more than Azure shows at once, or searches
+/// one among them. They are given back at the end; after a kill they come back by themselves by then.
+pub(crate) const HOLD_SECONDS: i32 = 120;
+
+/// The most dead letters that are searched or listed; beyond that somebody should work on them with a program.
+pub(crate) const SEARCH_MAX: usize = 100_000;
+
+/// The longest reason of a dead letter that is kept, in bytes.
+pub(crate) const REASON_BYTES_MAX: usize = 1_024;

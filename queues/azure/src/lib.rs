@@ -8,16 +8,23 @@
 //!
 //! Below them: `account` (connection strings and URLs), `shared_key` and `entra` (credentials), `service` (one
 //! method per operation, each with a deadline), `fault` (what can go wrong, in closed kinds), `watch` (health, and
-//! the probe), `send` (retries), `text` and `notes` (what stands in a message), `bounds`.
+//! the probe), `send` and `retry`, `text` and `notes` (what stands in a message), `lease` and
+//! `letters` (what is in our hands), `bounds`.
 
 mod account;
 mod bounds;
 pub mod check;
+pub mod consumer;
+pub mod dead;
 mod entra;
 mod fault;
+mod lease;
+mod letters;
 mod name;
+mod notes;
 pub mod options;
 pub mod queue;
+mod retry;
 mod send;
 mod service;
 mod shared_key;
@@ -26,5 +33,7 @@ mod transport;
 mod watch;
 
 pub use check::check;
+pub use consumer::AzureConsumer;
+pub use dead::AzureDeadLetters;
 pub use options::{Credential, Destination, Options, OptionsError};
 pub use queue::AzureQueue;

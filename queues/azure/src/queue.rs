@@ -124,11 +124,10 @@ impl WebHookQueuePublisher for AzureQueue {
         })
     }
 
-    fn encoded_bytes(&self, context: &WebHookQueueContext, _as_context: &[u8]) -> usize {
-        match self.inner.encode(context) {
-            Ok((_, bytes)) | Err(EnqueueError::TooLarge { bytes, .. }) => bytes,
-            // Nothing else goes wrong with encoding; and whatever does is no matter of length.
-            Err(_) => 0,
+    fn encoded_bytes(&self, context: &WebHookQueueContext, as_context: &[u8]) -> usize {
+        match self.inner.format {
+            Format::Context => as_context.len(),
+            format => context.encode_as(format).payload.len(),
         }
     }
 }

@@ -4,18 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::http::RequestContent;
+use azure_core::http::headers::HeaderName;
+use azure_core::time::OffsetDateTime;
 use azure_storage_queue::models::{
-    QueueClientGetPropertiesResultHeaders, QueueClientSendMessageOptions, QueueMessage,
+    QueueClientGetPropertiesResultHeaders, QueueClientPeekMessagesOptions, QueueClientReceiveMessagesOptions,
+    QueueClientSendMessageOptions, QueueClientUpdateMessageOptions, QueueMessage,
 };
 use azure_storage_queue::{QueueClient, QueueServiceClient, QueueServiceClientOptions};
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use crate::account::{Account, Proof};
-use crate::entra;
 use crate::fault::{Fault, Kind};
 use crate::options::{Options, OptionsError};
 use crate::shared_key::SharedKeyPolicy;
 use crate::transport::{self, Proxies};
+use crate::{bounds, entra};
 
 /// Azure's word for "never": the default would be seven days, and then the message is gone.
 const NEVER_EXPIRES: i32 = -1;
@@ -53,6 +57,24 @@ impl Service {
     }
 }
 
+/// A message that was taken, until its visibility time-out.
+pub(crate) struct Taken {
+    /// Azure's own id of it.
+    pub(crate) id: String,
+    /// Proves that it is in our hands.
+    pub(crate) receipt: String,
+    pub(crate) text: String,
+    pub(crate) dequeued: u32,
+    pub(crate) inserted: Timestamp,
+}
+
+/// A message that was looked at.
+pub(crate) struct Peeked {
+    pub(crate) id: String,
+    pub(crate) text: String,
+    pub(crate) inserted: Timestamp,
+}
+
 /// One queue.
 pub(crate) struct Queue {
     client: QueueClient,
@@ -88,6 +110,86 @@ impl Queue {
             Err(fault) => Err(fault),
         }
     }
+
+    /// Takes up to `max` messages; nobody else sees them for `visibility` seconds.
+    pub(crate) async fn take(
+        &self,
+        max: usize,
+        visibility: i32,
+        within: Duration,
+    ) -> Result<Vec<Taken>, Fault> {
+        let settings = QueueClientReceiveMessagesOptions {
+            number_of_messages: Some(page(max)),
+            visibility_timeout: Some(visibility),
+            ..QueueClientReceiveMessagesOptions::default()
+        };
+        let answer = in_time(within, self.client.receive_messages(Some(settings))).await?;
+        let messages = answer.into_model()?.items.unwrap_or_default().into_iter().map(|message| {
+            Some(Taken {
+                id: message.message_id?,
+                receipt: message.pop_receipt?,
+                text: message.message_text.unwrap_or_default(),
+                dequeued: u32::try_from(message.dequeue_count?).unwrap_or(u32::MAX),
+                inserted: timestamp(message.insertion_time),
+            })
+        });
+        messages.collect::<Option<_>>().ok_or_else(unreadable)
+    }
+
+    /// Up to 32 of the visible messages, those that would be taken first, and leaves them there.
+    pub(crate) async fn peek(&self, within: Duration) -> Result<Vec<Peeked>, Fault> {
+        let settings = QueueClientPeekMessagesOptions {
+            number_of_messages: Some(page(bounds::PAGE_MAX)),
+            ..QueueClientPeekMessagesOptions::default()
+        };
+        let answer = in_time(within, self.client.peek_messages(Some(settings))).await?;
+        let messages = answer.into_model()?.items.unwrap_or_default().into_iter().map(|message| {
+            Some(Peeked {
+                id: message.message_id?,
+                text: message.message_text.unwrap_or_default(),
+                inserted: timestamp(message.insertion_time),
+            })
+        });
+        messages.collect::<Option<_>>().ok_or_else(unreadable)
+    }
+
+    /// Nobody else sees a taken message for `visibility` seconds from now; with `body` its text becomes another.
+    /// Gives the receipt that is good from now on.
+    pub(crate) async fn update(
+        &self,
+        (id, receipt): (&str, &str),
+        visibility: i32,
+        body: Option<Bytes>,
+        within: Duration,
+    ) -> Result<String, Fault> {
+        const RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
+        let settings = QueueClientUpdateMessageOptions {
+            queue_message: body.map(Into::into),
+            ..QueueClientUpdateMessageOptions::default()
+        };
+        let call = self.client.update_message(id, receipt, visibility, Some(settings));
+        let answer = in_time(within, call).await?;
+        answer.headers().get_optional_string(&RECEIPT).ok_or_else(unreadable)
+    }
+
+    /// Deletes a taken message.
+    pub(crate) async fn delete(&self, (id, receipt): (&str, &str), within: Duration) -> Result<(), Fault> {
+        in_time(within, self.client.delete_message(id, receipt, None)).await.map(drop)
+    }
+}
+
+/// As many as one request can ask for.
+fn page(max: usize) -> i32 {
+    i32::try_from(max.clamp(1, bounds::PAGE_MAX)).expect("a page is small")
+}
+
+/// Azure gives whole seconds.
+fn timestamp(at: Option<OffsetDateTime>) -> Timestamp {
+    at.and_then(|at| Timestamp::from_second(at.unix_timestamp()).ok()).unwrap_or_default()
+}
+
+fn unreadable() -> Fault {
+    Fault::new(Kind::ServerError, "the answer lacks what Azure gives with every message".into())
 }
 
 async fn in_time<T>(

@@ -101,6 +101,9 @@ pub(crate) const HEADERS_MAX: usize = (64 << 10) - 1 - DEAD_RESERVE;
 /// a lease.
 pub(crate) const ACK_WAIT_FIRST: Duration = Duration::from_secs(60);
 
+/// How long a worker trusts in the consumer's settings, which another worker may have changed.
+pub(crate) const CONSUMER_FRESH: Duration = Duration::from_secs(10);
+
 /// The longest lease: far beyond any work, and what it takes until a killed worker's message comes back.
 pub(crate) const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
 

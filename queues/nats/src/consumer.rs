@@ -48,7 +48,8 @@ struct Shared {
 struct Open {
     link: Arc<Link>,
     consumer: PullConsumer,
-    /// A worker has asked for a lease on it.
+    seen: Instant,
+    /// This worker has asked for a lease on it.
     leased: bool,
 }
 
@@ -73,7 +74,7 @@ impl NatsConsumer {
         };
         let this = Self { shared: Arc::new(shared) };
         let deadline = tokio::time::Instant::now() + bounds::CHECK_DEADLINE;
-        let link = this.shared.connection.wait(deadline).await;
+        let link = this.shared.connection.first(deadline).await;
         let link = link.map_err(|down| ConsumeError::Unavailable(down.why))?;
         this.consumer(&link, None).await?;
         Ok(this)
@@ -85,12 +86,16 @@ impl NatsConsumer {
         link: &Arc<Link>,
         lease: Option<Duration>,
     ) -> Result<PullConsumer, ConsumeError> {
-        let known = self.open().clone().filter(|open| Arc::ptr_eq(&open.link, link));
+        let is_fresh =
+            |open: &Open| Arc::ptr_eq(&open.link, link) && open.seen.elapsed() < bounds::CONSUMER_FRESH;
+        let known = self.open().clone();
+        let leased = known.as_ref().is_some_and(|open| open.leased);
+        let known = known.filter(is_fresh);
         let mut open = match known {
             Some(open) => open,
             None => {
                 let consumer = self.shared.durable.open(link, lease).await?;
-                Open { link: link.clone(), consumer, leased: false }
+                Open { link: link.clone(), consumer, seen: Instant::now(), leased }
             }
         };
         if let Some(lease) = lease {

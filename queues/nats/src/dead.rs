@@ -46,7 +46,7 @@ impl NatsDeadLetters {
         let target = Target::of(&options, &Destination::default()).map_err(wrong)?;
         let connection = Connection::start(settings, Arc::new(Targets::default()));
         let deadline = tokio::time::Instant::now() + bounds::CHECK_DEADLINE;
-        connection.wait(deadline).await.map_err(|down| ConsumeError::Unavailable(down.why))?;
+        connection.first(deadline).await.map_err(|down| ConsumeError::Unavailable(down.why))?;
         let pace = Pace { ack_timeout: options.ack_timeout, deadline: options.publish_deadline };
         let morgue = Morgue::of(&options, &target);
         Ok(Self { shared: Arc::new(Shared { connection, morgue, pace }) })

@@ -33,11 +33,26 @@ pub(crate) fn get<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a 
     headers?.get_last(name).map(HeaderValue::as_str)
 }
 
+/// Without the server's own.
+pub(crate) fn without_servers(headers: Option<&HeaderMap>) -> HeaderMap {
+    let mut rest = HeaderMap::new();
+    for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+        for value in values.iter().filter(|_| !is_servers(name)) {
+            rest.append(name.clone(), value.clone());
+        }
+    }
+    rest
+}
+
+fn is_servers(name: &HeaderName) -> bool {
+    AsRef::<str>::as_ref(name).starts_with("Nats-")
+}
+
 /// Without what belongs to one publish: the server's own, and the payload's type.
 pub(crate) fn of_form(headers: Option<&HeaderMap>) -> Vec<(String, String)> {
-    let all = headers.into_iter().flat_map(HeaderMap::iter);
+    let all = headers.into_iter().flat_map(HeaderMap::iter).filter(|(name, _)| !is_servers(name));
     let named = all.map(|(name, values)| (name.to_string(), values));
-    let wanted = named.filter(|(name, _)| !name.starts_with("Nats-") && name != CONTENT_TYPE);
+    let wanted = named.filter(|(name, _)| name != CONTENT_TYPE);
     let mut headers: Vec<_> = wanted
         .flat_map(|(name, values)| values.iter().map(move |value| (name.clone(), value.to_string())))
         .collect();

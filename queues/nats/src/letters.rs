@@ -103,17 +103,8 @@ impl Morgue {
     /// The dead letter of a message. Its id is always the same, so that it is stored once although the worker
     /// dies before it has acknowledged the message, or sends it twice.
     pub(crate) fn letter(&self, dead: &Deceased<'_>, payload: bytes::Bytes) -> Letter {
-        let mut all = dead.headers.cloned().unwrap_or_default();
-        for name in [
-            "Nats-Expected-Stream",
-            "Nats-Expected-Last-Sequence",
-            "Nats-Expected-Last-Msg-Id",
-            "Nats-Rollup",
-        ] {
-            if all.get(name).is_some() {
-                all = without(&all, name);
-            }
-        }
+        // What else of the server's own was on it, an expiry for one, spoke to the other stream.
+        let mut all = headers::without_servers(dead.headers);
         let id = headers::get(dead.headers, headers::MESSAGE_ID).unwrap_or(dead.stream);
         let tail = dead.subject.strip_prefix(&self.queue).and_then(|tail| tail.strip_prefix('.'));
         headers::set(&mut all, headers::MESSAGE_ID, &format!("{id}/dead-{}", dead.sequence));
@@ -201,16 +192,6 @@ fn reason(text: &str) -> String {
         out.push(c);
     }
     out
-}
-
-fn without(headers: &HeaderMap, name: &str) -> HeaderMap {
-    let mut rest = HeaderMap::new();
-    for (other, values) in headers.iter().filter(|(other, _)| other.to_string() != name) {
-        for value in values {
-            rest.append(other.clone(), value.clone());
-        }
-    }
-    rest
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use crate::secret::Secret;
 
 /// How the backend is to reach its servers, and where messages go. All of it has defaults.
 ///
-/// At most one kind of credentials counts: creds, nkey, user and password, token, or those in a URL, in this
-/// order; two kinds side by side are an error.
+/// Credentials that are given here take the place of those in a URL; two kinds of them side by side are an
+/// error.
 #[derive(Clone)]
 pub struct Options {
     /// Servers: `nats://HOST:4222` or `tls://…`, with `USER:PASSWORD@` or `TOKEN@` before the host. One

@@ -140,7 +140,12 @@ async fn send_and_send(
             }
             Said::Nothing => {}
         }
-        link = connection.wait(deadline).await.ok()?;
+        link = match connection.wait(deadline).await {
+            Ok(link) => link,
+            Err(_) if Instant::now() >= deadline => return None,
+            // Closed: nobody reconnects any more.
+            Err(down) => return Some(Err(no_link(down))),
+        };
     }
 }
 

@@ -142,11 +142,13 @@ impl WebHookQueueHandler for NatsQueue {
 
     fn message_bytes_max(&self) -> usize {
         let options = &self.shared.options;
-        let limit = match self.shared.connection.link() {
-            Ok(link) => self.target.bytes_max(&link),
-            Err(_) => options.message_bytes_max.unwrap_or(bounds::MAX_PAYLOAD - bounds::DEAD_RESERVE),
+        let told = match (self.shared.connection.link(), options.message_bytes_max) {
+            (Ok(link), _) => self.target.bytes_max(&link),
+            // This is what it said of itself here, the last time.
+            (Err(_), Some(known)) => return known,
+            (Err(_), None) => bounds::MAX_PAYLOAD - bounds::DEAD_RESERVE,
         };
-        limit.saturating_sub(bounds::HEADER_RESERVE)
+        told.saturating_sub(bounds::HEADER_RESERVE)
     }
 
     fn health(&self) -> Health {
@@ -174,8 +176,9 @@ impl WebHookQueueHandler for NatsQueue {
 }
 
 impl WebHookQueuePublisher for NatsQueue {
+    /// Headers included, less what [`WebHookQueueHandler::message_bytes_max`] leaves out for them.
     fn encoded_bytes(&self, context: &WebHookQueueContext, _as_context: &[u8]) -> usize {
-        self.encode(context, self.shared.options.format).bytes()
+        self.encode(context, self.shared.options.format).bytes().saturating_sub(bounds::HEADER_RESERVE)
     }
 
     fn publish(&self, context: &WebHookQueueContext) -> Publishing {

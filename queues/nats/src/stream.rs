@@ -108,7 +108,9 @@ pub(crate) fn cause(error: &dyn Error) -> String {
         innermost = source;
     }
     match innermost.to_string().as_str() {
-        "no responders" => "JetStream isn't enabled there, or isn't up yet".into(),
+        "no responders" | "requested JetStream resource does not exist" => {
+            "JetStream isn't enabled there, or isn't up yet".into()
+        }
         "deadline has elapsed" => "JetStream doesn't answer".into(),
         other => other.to_owned(),
     }

@@ -79,6 +79,13 @@ impl Connection {
         }
     }
 
+    /// What the first round of attempts came to.
+    pub(crate) async fn first(&self, deadline: tokio::time::Instant) -> Result<Arc<Link>, Down> {
+        let mut status = self.status.clone();
+        let _ = tokio::time::timeout_at(deadline, status.changed()).await;
+        self.link()
+    }
+
     /// Lets go of the connection; what still waits for an answer gets none.
     pub(crate) async fn close(&self) {
         self.closed.cancel();

@@ -82,8 +82,12 @@ pub const PREFETCH_MAX: usize = 1_000;
 /// A worker's reason for giving up, in a header; the rest of a longer one is cut off.
 pub const REASON_BYTES_MAX: usize = 2_048;
 
-/// Pause before an empty queue is believed: a message may be on its way from one place to another.
-pub const EMPTY_TWICE: Duration = Duration::from_millis(200);
+/// How often a queue must be found empty to be so. Its places are asked one after the other, and a message that
+/// goes round quickly can be in another one each time.
+pub const EMPTY_LOOKS: usize = 3;
+
+/// Between two of those looks.
+pub const EMPTY_PAUSE: Duration = Duration::from_millis(150);
 
 /// Dead letters that are fetched at a time; each may be as long as a message can be.
 pub const SCAN_STEP: usize = 16;

@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lapin::BasicProperties;
+use lapin::{BasicProperties, Consumer};
 use sluiced_queue::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::bounds;
+use crate::channel::OwnChannel;
 use crate::delay::{self, Wait};
 use crate::fault::Fault;
 use crate::headers::{Letter, expiration};
-use crate::intake;
+use crate::intake::Intake;
 use crate::lease::{Lease, Leases, Together};
 use crate::link::Broker;
 use crate::marker;
@@ -100,21 +101,30 @@ impl Inner {
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<LeasedMessage>, Fault> {
         let session = self.session().await?;
-        let channel = session.channel().await?;
-        let taken = intake::take(&channel, &self.queue, max, wait).await?;
+        let channel = OwnChannel::open(&session).await?;
+        let mut intake = Intake::begin(channel.get(), &self.queue, max).await?;
+        let come = !wait.is_zero() && intake.has_come(wait).await?;
+        // At once, so that nobody takes the queue for empty meanwhile.
+        let mut marker = if come { self.show(&channel).await? } else { None };
+        let taken = intake.end().await?;
         if taken.is_empty() {
             return Ok(Vec::new());
         }
-        let marker = match self.marking.load(Ordering::Relaxed) {
-            true => {
-                let shown = marker::show(&channel, &self.queue).await;
-                // Somebody has deleted it. That costs the channel, and with it these messages, once.
-                self.marking.store(shown.is_ok(), Ordering::Relaxed);
-                Some(shown?)
-            }
-            false => None,
-        };
+        if !come {
+            marker = self.show(&channel).await?;
+        }
         Ok(self.leases.give(Together { channel, marker }, taken))
+    }
+
+    /// Shows others that there are messages on this channel.
+    async fn show(&self, channel: &OwnChannel) -> Result<Option<Consumer>, Fault> {
+        if !self.marking.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let shown = marker::show(channel.get(), &self.queue).await;
+        // Somebody has deleted the queue for it. That costs the channel, and what is on it comes back; once.
+        self.marking.store(shown.is_ok(), Ordering::Relaxed);
+        shown.map(Some)
     }
 
     /// Publishes a message once more. Confirmed on return: only then may the one in hand be acknowledged.
@@ -259,12 +269,14 @@ impl WebHookQueueConsumer for RabbitMqConsumer {
     }
 
     async fn backlog(&self) -> Result<Backlog, ConsumeError> {
-        let look = || async { self.inner.backlog().await.map_err(Fault::into_consume_error) };
-        let first = look().await?;
-        if !first.is_empty() {
-            return Ok(first);
+        let mut looks = 1;
+        loop {
+            let backlog = self.inner.backlog().await.map_err(Fault::into_consume_error)?;
+            if !backlog.is_empty() || looks == bounds::EMPTY_LOOKS {
+                return Ok(backlog);
+            }
+            looks += 1;
+            sleep(bounds::EMPTY_PAUSE).await;
         }
-        sleep(bounds::EMPTY_TWICE).await;
-        look().await
     }
 }

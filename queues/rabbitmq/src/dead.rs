@@ -50,24 +50,24 @@ impl RabbitMqDeadLetters {
     /// As for a worker.
     pub async fn connect(options: Options) -> Result<Self, ConsumeError> {
         let broker = Broker::read(&options).map_err(|error| ConsumeError::Failed(error.to_string()))?;
-        let inner = Inner {
+        let inner = Arc::new(Inner {
             broker,
             queue: options.queue_name,
             publish_deadline: options.publish_deadline,
             desk: Mutex::default(),
-        };
-        match inner.desk().await {
-            Ok(_) => {}
-            Err(Fault::Refused(why)) => return Err(ConsumeError::Failed(why)),
-            Err(fault) => return Err(fault.into_consume_error()),
+        });
+        let desk = inner.desk().await.map(drop);
+        match desk {
+            Ok(()) => Ok(Self { inner }),
+            Err(Fault::Refused(why)) => Err(ConsumeError::Failed(why)),
+            Err(fault) => Err(fault.into_consume_error()),
         }
-        Ok(Self { inner: Arc::new(inner) })
     }
 }
 
 impl Inner {
     /// One command at a time, on a connection that stands.
-    async fn desk(&self) -> Result<MutexGuard<'_, Desk>, Fault> {
+    async fn desk(self: &Arc<Self>) -> Result<MutexGuard<'_, Desk>, Fault> {
         let mut desk = self.desk.lock().await;
         desk.used += 1;
         let ended = |session: &Arc<Session>| matches!(session.standing(), Standing::Ended(_));
@@ -75,10 +75,24 @@ impl Inner {
             desk.scan = None;
             desk.session = Some(self.broker.open("sluiced dead").await.map_err(|(_, fault)| fault)?);
         }
+        self.end_when_idle(&desk);
         Ok(desk)
     }
 
-    async fn list(&self, after: Option<&str>, max: usize) -> Result<Vec<DeadLetter>, Fault> {
+    /// Whoever stops in the middle of a list must not keep it from others.
+    fn end_when_idle(self: &Arc<Self>, desk: &Desk) {
+        let (Some(session), used, inner) = (&desk.session, desk.used, Arc::downgrade(self)) else { return };
+        session.spawn(async move {
+            sleep(bounds::SCAN_IDLE).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let mut desk = inner.desk.lock().await;
+            if desk.used == used {
+                desk.end().await;
+            }
+        });
+    }
+
+    async fn list(self: &Arc<Self>, after: Option<&str>, max: usize) -> Result<Vec<DeadLetter>, Fault> {
         let mut desk = self.desk().await?;
         if after.is_none_or(|id| desk.scan.as_ref().is_none_or(|scan| !scan.is_at(id))) {
             desk.rewind(&self.queue).await?;
@@ -128,7 +142,7 @@ impl Inner {
 
     /// Does something with one letter, and puts the others back.
     async fn with<T>(
-        &self,
+        self: &Arc<Self>,
         id: &str,
         work: impl AsyncFnOnce(&Arc<Session>, &mut Scan) -> Result<T, Fault>,
     ) -> Result<T, DeadLetterError> {
@@ -185,9 +199,7 @@ impl DeadLetterStore for RabbitMqDeadLetters {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let page = self.inner.list(after, max).await.map_err(unavailable)?;
-        self.end_when_idle().await;
-        Ok(page)
+        self.inner.list(after, max).await.map_err(unavailable)
     }
 
     async fn show(&self, id: &str) -> Result<DeadLetter, DeadLetterError> {
@@ -204,23 +216,6 @@ impl DeadLetterStore for RabbitMqDeadLetters {
 
     async fn purge(&self, id: &str) -> Result<(), DeadLetterError> {
         self.inner.with(id, async |_, scan| scan.remove(id).await).await
-    }
-}
-
-impl RabbitMqDeadLetters {
-    /// Whoever stops in the middle of a list must not keep it from others.
-    async fn end_when_idle(&self) {
-        let desk = self.inner.desk.lock().await;
-        let (Some(session), Some(_)) = (&desk.session, &desk.scan) else { return };
-        let (used, inner) = (desk.used, Arc::downgrade(&self.inner));
-        session.spawn(async move {
-            sleep(bounds::SCAN_IDLE).await;
-            let Some(inner) = inner.upgrade() else { return };
-            let mut desk = inner.desk.lock().await;
-            if desk.used == used {
-                desk.end().await;
-            }
-        });
     }
 }
 

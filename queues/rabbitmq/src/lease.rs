@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
-use lapin::{Acker, Channel, Consumer};
+use lapin::{Acker, Consumer};
 use sluiced_queue::{ConsumeError, LeasedMessage};
 use tokio::time::timeout;
 
 use crate::bounds;
+use crate::channel::OwnChannel;
 use crate::headers::Letter;
 
 /// What was received together shares a channel, which is closed with the last of them.
 pub(crate) struct Together {
-    pub(crate) channel: Channel,
+    pub(crate) channel: OwnChannel,
     /// Shows other workers that there is something on the channel.
     pub(crate) marker: Option<Consumer>,
 }
@@ -101,7 +102,7 @@ impl Leases {
         let held = self.lock();
         let holding: Vec<_> = held.values().filter(|lease| lease.holds()).collect();
         let marked = holding.iter().filter(|lease| lease.together.marker.is_some());
-        let channels: HashSet<_> = marked.map(|lease| lease.together.channel.id()).collect();
+        let channels: HashSet<_> = marked.map(|lease| lease.together.channel.get().id()).collect();
         (holding.len() as u64, channels.len() as u64)
     }
 

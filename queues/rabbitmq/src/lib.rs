@@ -3,7 +3,7 @@
 //! * [`options`]: what can be chosen, and what of it can't be right.
 //! * `address`: the broker's URIs; `tls`: certificates.
 //! * `connect`: one attempt to connect; `session`: a connection that stands, and what it says of itself.
-//! * `pool`: channels, each with one message in flight; `publish`: a message and its confirmation.
+//! * `channel`: closed for certain. `pool`: channels, each with one message in flight; `publish`: a message and its confirmation.
 //! * `fault`: what AMQP's errors mean to us.
 //! * `link`: the connection that comes back for ever; `target`: a destination on it, checked and created.
 //! * `topology`: queues and exchanges as they are declared.
@@ -21,6 +21,7 @@ pub mod options;
 pub mod queue;
 
 mod address;
+mod channel;
 mod connect;
 mod delay;
 mod fault;

@@ -7,13 +7,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::Channel;
-use lapin::protocol::constants::REPLY_SUCCESS;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
 
 use crate::bounds;
+use crate::channel;
 use crate::fault::Fault;
-use crate::session::{Session, Standing};
+use crate::session::Session;
 
 /// The channels of one connection. Opened when they are first needed.
 pub(crate) struct Pool {
@@ -89,23 +88,9 @@ impl Drop for Held {
             let session = Arc::downgrade(&self.session);
             // The permit is kept until the channel is gone, so that there never are more than allowed.
             self.session.spawn(async move {
-                close(channel, || session.upgrade()).await;
+                channel::close(channel, &session).await;
                 drop(permit);
             });
         }
-    }
-}
-
-/// Closes a channel whose answer didn't come. A broker that answers neither has stopped answering, and the
-/// connection is of no use any more; unless it is blocked: then nothing is written to it at all.
-async fn close(channel: Channel, session: impl Fn() -> Option<Arc<Session>>) {
-    let _ = timeout(bounds::CLOSE_DEADLINE, channel.close(REPLY_SUCCESS, "given up".into())).await;
-    while channel.status().connected() || channel.status().closing() {
-        match session() {
-            Some(session) if matches!(session.standing(), Standing::Blocked(_)) => {}
-            Some(session) => return session.kill(),
-            None => return,
-        }
-        sleep(bounds::STATE_POLL).await;
     }
 }

@@ -3,16 +3,15 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
+use lapin::Acker;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicQosOptions};
-use lapin::protocol::constants::REPLY_SUCCESS;
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::AMQPValue;
-use lapin::{Acker, Channel};
 use tokio::time::timeout;
 
 use crate::bounds;
+use crate::channel::OwnChannel;
 use crate::fault::Fault;
 use crate::headers::{DEAD_ID, Letter};
 use crate::intake;
@@ -20,13 +19,14 @@ use crate::session::{Session, answered};
 
 /// A look at the queue, from its first letter on.
 pub(crate) struct Scan {
-    session: Arc<Session>,
-    channel: Channel,
+    channel: OwnChannel,
     queue: String,
     /// The last letters that came, still to be had.
     page: Vec<Seen>,
     /// The last one of all that came.
     last: Option<String>,
+    /// Of all letters that came and are still there, in their order.
+    passed: Vec<Acker>,
 }
 
 /// A letter on the channel.
@@ -38,25 +38,26 @@ pub(crate) struct Seen {
 
 impl Scan {
     pub(crate) async fn begin(session: &Arc<Session>, queue: &str) -> Result<Self, Fault> {
-        let channel = session.channel().await?;
-        Ok(Self { session: session.clone(), channel, queue: queue.to_owned(), page: Vec::new(), last: None })
+        let channel = OwnChannel::open(session).await?;
+        Ok(Self { channel, queue: queue.to_owned(), page: Vec::new(), last: None, passed: Vec::new() })
     }
 
     /// Whether it goes on behind this letter.
     pub(crate) fn is_at(&self, id: &str) -> bool {
-        self.last.as_deref() == Some(id) && self.channel.status().connected()
+        self.last.as_deref() == Some(id) && self.channel.get().status().connected()
     }
 
     /// Up to `max` further letters; none at the end. Few at a time, since nobody knows how long they are.
     pub(crate) async fn next(&mut self, max: usize) -> Result<&[Seen], Fault> {
         self.page.clear();
         let step = max.min(bounds::SCAN_STEP);
-        let taken = match intake::take(&self.channel, &self.queue, step, Duration::ZERO).await {
+        let taken = match intake::take_ready(self.channel.get(), &self.queue, step).await {
             // Nothing has died yet.
             Err(Fault::Missing(_)) => Vec::new(),
             other => other?,
         };
         self.page = taken.into_iter().map(Seen::of).collect();
+        self.passed.extend(self.page.iter().map(|seen| seen.acker.clone()));
         if let Some(last) = self.page.last() {
             self.last = Some(last.id.clone());
         }
@@ -90,15 +91,22 @@ impl Scan {
         }
         // Acknowledgements have no answer, but a channel does one thing after the other.
         let prefetch = u16::try_from(bounds::SCAN_STEP).unwrap_or(u16::MAX);
-        answered(self.channel.basic_qos(prefetch, BasicQosOptions::default())).await
+        answered(self.channel.get().basic_qos(prefetch, BasicQosOptions::default())).await
     }
 
-    /// Puts everything back. On return it can be seen by others.
+    /// Puts everything back, in its order; closing alone would put it back in any. On return others can see it.
     pub(crate) async fn end(self) {
-        let closing = self.channel.close(REPLY_SUCCESS, "looked".into());
-        if timeout(bounds::CLOSE_DEADLINE, closing).await.is_err() {
-            self.session.kill();
-        }
+        let back = async {
+            for acker in &self.passed {
+                let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+                if acker.usable() && acker.nack(requeue).await.is_err() {
+                    break;
+                }
+            }
+        };
+        // What is left when this takes too long goes back with the channel.
+        let _ = timeout(bounds::CALL_DEADLINE, back).await;
+        self.channel.close().await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The decorator: how one message becomes durable, at the broker or on local disk.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     tasks: TaskTracker,
     draining: Mutex<Option<JoinHandle<()>>>,
     closing: AtomicBool,
+    /// What the broker last said that it takes; 0: it hasn't yet.
+    bytes_max: AtomicUsize,
 }
 
 impl Spooled {
@@ -65,6 +67,7 @@ impl Spooled {
             tasks: TaskTracker::new(),
             draining: Mutex::new(None),
             closing: AtomicBool::new(false),
+            bytes_max: AtomicUsize::new(0),
             options,
         });
         if let Some(store) = &shared.store {
@@ -168,7 +171,7 @@ impl WebHookQueueHandler for Spooled {
     }
 
     fn message_bytes_max(&self) -> usize {
-        self.shared.publisher.message_bytes_max()
+        self.shared.bytes_max()
     }
 
     fn health(&self) -> Health {
@@ -211,6 +214,7 @@ impl Shared {
         let mut publishing = self.publisher.publish(context);
         match timeout_at(began + self.options.ack_deadline, &mut publishing).await {
             Ok(Ok(receipt)) => {
+                self.bytes_max.store(self.publisher.message_bytes_max(), Relaxed);
                 self.broker.confirmed_live(began.elapsed());
                 Ok(receipt)
             }
@@ -257,11 +261,24 @@ impl Shared {
     fn encode(&self, context: &WebHookQueueContext) -> Result<Bytes, EnqueueError> {
         let message = context.encode();
         let bytes = self.publisher.encoded_bytes(context, &message);
-        let bytes_max = self.publisher.message_bytes_max();
+        let bytes_max = self.bytes_max();
         if bytes > bytes_max {
             return Err(EnqueueError::TooLarge { bytes, bytes_max });
         }
         Ok(message)
+    }
+
+    /// While the broker is away, what it said when it was there.
+    fn bytes_max(&self) -> usize {
+        let told = self.publisher.message_bytes_max();
+        if self.publisher.health() == Health::Ready {
+            self.bytes_max.store(told, Relaxed);
+            return told;
+        }
+        match self.bytes_max.load(Relaxed) {
+            0 => told,
+            known => known,
+        }
     }
 
     fn is_spooled(&self) {

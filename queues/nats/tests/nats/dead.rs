@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use sluiced_nats::{NatsConsumer, NatsDeadLetters, NatsQueue, Options};
 use sluiced_queue::{
-    ConsumeError, DeadLetterError, DeadLetterStore, Format, LeasedMessage, WebHookQueueConsumer,
-    WebHookQueueContext, WebHookQueueHandler,
+    ConsumeError, DeadLetterError, DeadLetterStore, EnqueueError, Format, LeasedMessage,
+    WebHookQueueConsumer, WebHookQueueContext, WebHookQueueHandler,
 };
 use sluiced_test_brokers::Nats;
 
-use crate::support::{jetstream, options, put, ready, stored, until_ready, webhook};
+use crate::support::{jetstream, options, put, ready, stored, until_ready, webhook, with_body};
 
 const LEASE: Duration = Duration::from_secs(20);
 const WAIT: Duration = Duration::from_secs(5);
@@ -146,4 +146,27 @@ async fn without_a_place_for_dead_letters_the_webhook_stays_in_the_queue() {
     );
     assert_eq!(stored(&nats, "WEBHOOKS").await, 1);
     consumer.acknowledge(&message).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_webhook_that_is_taken_can_become_a_dead_letter_with_a_long_reason() {
+    let (nats, queue) = ready().await;
+    let consumer = NatsConsumer::connect(options(nats.url())).await.unwrap();
+    let (mut taken, mut refused) = (900 << 10, 1100 << 10);
+    while refused - taken > 1 {
+        let bytes = usize::midpoint(taken, refused);
+        let mut body = vec![b'1'; bytes];
+        (body[0], body[bytes - 1]) = (b'"', b'"');
+        match queue.enqueue(&with_body(body)).await {
+            Ok(_) => {
+                taken = bytes;
+                consumer.dead_letter(&take(&consumer).await, &"no ".repeat(1000)).await.unwrap();
+            }
+            Err(EnqueueError::TooLarge { .. }) => refused = bytes,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let dead = NatsDeadLetters::connect(options(nats.url())).await.unwrap();
+    let letters = dead.list(None, 1).await.unwrap();
+    assert!(letters[0].reason.len() > 1000 && letters[0].reason.starts_with("no no"));
 }

@@ -126,7 +126,9 @@ async fn connections_that_are_cut_again_and_again_lose_and_double_nothing() {
     until_ready(&queue).await;
     let (confirmed, _) = load.end().await;
     assert!(confirmed.len() > 500, "{}", confirmed.len());
+    until("lost connections are let go of", async || proxy.connections_open() == 1).await;
     queue.close().await;
+    until("the last one too", async || proxy.connections_open() == 0).await;
     assert_kept(&confirmed, &ids(&nats).await);
 }
 

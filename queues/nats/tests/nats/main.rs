@@ -4,6 +4,8 @@
 
 mod dead;
 mod faults;
+mod login;
 mod publish;
+mod streams;
 mod support;
 mod work;

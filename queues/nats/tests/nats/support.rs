@@ -64,10 +64,13 @@ pub(crate) async fn until_ready(queue: &NatsQueue) {
 }
 
 pub(crate) async fn until_not_ready(queue: &NatsQueue, because: &str) {
-    until(
-        &format!("the queue isn't ready because {because}"),
-        async || matches!(queue.health(), Health::NotReady(why) if why.contains(because)),
-    )
+    until(&format!("the queue isn't ready because {because}"), async || match queue.health() {
+        Health::NotReady(why) if why.contains(because) => true,
+        health => {
+            eprintln!("{health:?}");
+            false
+        }
+    })
     .await;
 }
 

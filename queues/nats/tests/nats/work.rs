@@ -62,6 +62,22 @@ async fn a_waiting_worker_gets_a_webhook_at_once_and_never_two_workers_the_same(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stops_waiting_takes_nothing_with_it() {
+    let (nats, queue) = ready().await;
+    let (one, two) = (consumer(&nats).await, consumer(&nats).await);
+    for number in 0..10 {
+        let waiting = one.receive(5, LEASE, WAIT);
+        assert!(tokio::time::timeout(Duration::from_millis(20), waiting).await.is_err());
+        // The server hears of it over another connection than of the webhook.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        put(&queue, &webhook(number)).await;
+        let message = two.receive(5, LEASE, WAIT).await.unwrap().remove(0);
+        assert_eq!(message.attempt, 1);
+        two.acknowledge(&message).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_workers_webhook_comes_back_and_its_late_verdict_is_refused() {
     let (nats, queue) = ready().await;
     put(&queue, &webhook(1)).await;

@@ -72,7 +72,9 @@ async fn with_the_reason(broker: &RabbitMq) {
     assert!((0..60).contains(&age), "{age}");
     assert_eq!(&letters.show(&letter.id).await.unwrap(), letter);
     // In plain AMQP as well.
-    let delivery = Raw::connect(&broker.url()).await.take("reason.dead").await.unwrap();
+    let raw = Raw::connect(&broker.url()).await;
+    until("the look has ended", async || raw.count("reason.dead").await == 1).await;
+    let delivery = raw.take("reason.dead").await.unwrap();
     let headers = delivery.properties.headers().as_ref().unwrap().inner().clone();
     assert_eq!(headers["sluiced-queue"], AMQPValue::LongString("reason".into()));
     assert_eq!(headers["sluiced-routing-key"], AMQPValue::LongString("reason".into()));

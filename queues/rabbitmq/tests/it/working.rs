@@ -248,9 +248,9 @@ async fn the_backlog_is_never_empty_too_soon(broker: &RabbitMq) {
     let hands = busy.clone();
     let mut work = JoinSet::new();
     work.spawn(async move {
-        for _ in 0..25 {
+        for _ in 0..15 {
             let message = received_one(&hands).await;
-            hands.release(&message, Duration::from_millis(40), true).await.unwrap();
+            hands.release(&message, Duration::from_millis(200), true).await.unwrap();
         }
     });
     while work.try_join_next().is_none() {
