@@ -9,6 +9,10 @@ pub const CHANNELS: usize = 64;
 /// What `channels` may be set to. RabbitMQ allows 2,047 on a connection; workers and checks need some too.
 pub const CHANNELS_MAX: usize = 1_024;
 
+/// Channels that the broker closed with an error, after which a connection is replaced. lapin can't use their
+/// numbers again, and there are 2,047. Questions about queues that aren't there cost one each.
+pub const CHANNELS_SPENT_MAX: usize = 500;
+
 /// Publishes that are under way or wait for a channel. Each holds its message, so there is an end to it; the
 /// daemon has at most 1,024 webhooks in flight, and 64 more come from the spool.
 pub const PUBLISHES_MAX: usize = 4_096;
@@ -89,8 +93,11 @@ pub const EMPTY_LOOKS: usize = 3;
 /// Between two of those looks.
 pub const EMPTY_PAUSE: Duration = Duration::from_millis(150);
 
-/// Dead letters that are fetched at a time; each may be as long as a message can be.
-pub const SCAN_STEP: usize = 16;
+/// Dead letters that are fetched first. Each may be as long as a message can be.
+pub const SCAN_CHUNK_FIRST: usize = 16;
+
+/// Those that are fetched at a time later on: in 32 times nearly 2,000, whose order is kept.
+pub const SCAN_CHUNK_MAX: usize = 64;
 
 /// A list that nobody reads on is given up after this long, and its letters go back to where others see them.
 pub const SCAN_IDLE: Duration = Duration::from_secs(5);

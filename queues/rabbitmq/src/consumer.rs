@@ -81,10 +81,20 @@ impl Inner {
     /// The connection, or a new one where it has ended.
     async fn session(&self) -> Result<Arc<Session>, Fault> {
         let mut current = self.session.lock().await;
+        let before = current.take_if(|session| !session.is_of_use());
         if let Some(session) = &*current {
-            let Standing::Ended(why) = session.standing() else { return Ok(session.clone()) };
-            warn!(backend = "rabbitmq", address = session.address(), why, retry = true, "broker lost");
-            *current = None;
+            return Ok(session.clone());
+        }
+        // One that is only worn out lives on with its leases, and is nobody's news.
+        let worn_out = before.as_ref().is_some_and(|session| session.standing() == Standing::WornOut);
+        if let Some(Standing::Ended(why)) = before.as_ref().map(|session| session.standing()) {
+            warn!(
+                backend = "rabbitmq",
+                address = before.map(|s| s.address().to_owned()),
+                why,
+                retry = true,
+                "broker lost"
+            );
         }
         let began = Instant::now();
         let session = self.broker.open("sluiced work").await.map_err(|(_, fault)| fault)?;
@@ -94,7 +104,9 @@ impl Inner {
         };
         self.marking.store(marking?, Ordering::Relaxed);
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        info!(backend = "rabbitmq", address = session.address(), took_ms, "broker connected");
+        if !worn_out {
+            info!(backend = "rabbitmq", address = session.address(), took_ms, "broker connected");
+        }
         *current = Some(session.clone());
         Ok(session)
     }
@@ -222,8 +234,9 @@ impl WebHookQueueConsumer for RabbitMqConsumer {
 
     async fn acknowledge(&self, message: &LeasedMessage) -> Result<(), ConsumeError> {
         let inner = &self.inner;
-        let done = inner.leases.of(message)?.acknowledge().await;
-        inner.leases.end(message);
+        let lease = inner.leases.of(message)?;
+        let done = lease.acknowledge().await;
+        inner.leases.end(message, lease).await;
         done
     }
 
@@ -240,7 +253,7 @@ impl WebHookQueueConsumer for RabbitMqConsumer {
             true => lease.acknowledge().await,
             false => lease.put_back().await,
         };
-        inner.leases.end(message);
+        inner.leases.end(message, lease).await;
         done
     }
 
@@ -264,7 +277,7 @@ impl WebHookQueueConsumer for RabbitMqConsumer {
             other => other.map_err(Fault::into_consume_error)?,
         }
         let done = lease.acknowledge().await;
-        inner.leases.end(message);
+        inner.leases.end(message, lease).await;
         done
     }
 

@@ -16,7 +16,7 @@ use crate::link::Broker;
 use crate::options::Options;
 use crate::publish::{self, Route};
 use crate::scan::{self, Scan, Seen};
-use crate::session::{Session, Standing};
+use crate::session::Session;
 use crate::topology::dead_name;
 
 /// The dead letters of one queue. A clone shares the connection.
@@ -70,8 +70,7 @@ impl Inner {
     async fn desk(self: &Arc<Self>) -> Result<MutexGuard<'_, Desk>, Fault> {
         let mut desk = self.desk.lock().await;
         desk.used += 1;
-        let ended = |session: &Arc<Session>| matches!(session.standing(), Standing::Ended(_));
-        if desk.session.as_ref().is_none_or(ended) {
+        if desk.session.as_ref().is_none_or(|session| !session.is_of_use()) {
             desk.scan = None;
             desk.session = Some(self.broker.open("sluiced dead").await.map_err(|(_, fault)| fault)?);
         }
@@ -105,15 +104,7 @@ impl Inner {
 
     /// Behind a letter that may be gone by now: our ids rise with time, so those with a higher one come after it.
     async fn list_behind(&self, desk: &mut Desk, id: &str, max: usize) -> Result<Vec<DeadLetter>, Fault> {
-        let found = desk.scan()?.find(id).await?;
-        if found {
-            // The rest of its page, which won't come again.
-            let page = desk.scan()?.page();
-            let at = page.iter().position(|seen| seen.id == id).map_or(0, |at| at + 1);
-            let rest: Vec<DeadLetter> = page[at..].iter().map(shown).collect();
-            if !rest.is_empty() {
-                return Ok(rest);
-            }
+        if desk.scan()?.find(id).await? {
             return self.page(desk, max, |_| true).await;
         }
         desk.rewind(&self.queue).await?;
@@ -147,7 +138,7 @@ impl Inner {
         work: impl AsyncFnOnce(&Arc<Session>, &mut Scan) -> Result<T, Fault>,
     ) -> Result<T, DeadLetterError> {
         let mut desk = self.desk().await.map_err(unavailable)?;
-        let held = desk.scan.as_ref().is_some_and(|scan| scan.page().iter().any(|seen| seen.id == id));
+        let held = desk.scan.as_ref().is_some_and(|scan| scan.held(id).is_some());
         if !held {
             desk.rewind(&self.queue).await.map_err(unavailable)?;
         }
@@ -165,7 +156,7 @@ impl Inner {
     }
 
     async fn retry(&self, session: &Arc<Session>, scan: &mut Scan, id: &str) -> Result<(), Fault> {
-        let Some(seen) = scan.page().iter().find(|seen| seen.id == id) else { return Ok(()) };
+        let Some(seen) = scan.held(id) else { return Ok(()) };
         let deadline = Instant::now() + self.publish_deadline;
         let (route, afresh) = (Route::queue(&self.queue), seen.letter.afresh());
         publish::publish(session, &route, afresh, &seen.letter.data, deadline).await?;
@@ -203,9 +194,7 @@ impl DeadLetterStore for RabbitMqDeadLetters {
     }
 
     async fn show(&self, id: &str) -> Result<DeadLetter, DeadLetterError> {
-        let found = async |_: &Arc<Session>, scan: &mut Scan| {
-            Ok(scan.page().iter().find(|seen| seen.id == id).map(shown))
-        };
+        let found = async |_: &Arc<Session>, scan: &mut Scan| Ok(scan.held(id).map(shown));
         self.inner.with(id, found).await?.ok_or_else(|| DeadLetterError::NotFound(id.to_owned()))
     }
 

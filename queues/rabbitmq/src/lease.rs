@@ -92,9 +92,16 @@ impl Leases {
         lease.filter(|lease| lease.holds()).ok_or(ConsumeError::LeaseLost)
     }
 
-    /// The message is somebody else's or nobody's now.
-    pub(crate) fn end(&self, message: &LeasedMessage) {
+    /// The message is somebody else's or nobody's now. With the last one of those that came together their channel
+    /// is closed; the broker's answer to that comes after it has done what it was told on the channel.
+    pub(crate) async fn end(&self, message: &LeasedMessage, lease: Arc<Lease>) {
+        let together = lease.together.clone();
+        drop(lease);
         self.lock().remove(&message.tag);
+        if let Some(Together { channel, marker }) = Arc::into_inner(together) {
+            drop(marker);
+            channel.close().await;
+        }
     }
 
     /// How many there are, and on how many channels that others see.

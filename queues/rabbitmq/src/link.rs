@@ -175,6 +175,8 @@ impl Keeper {
             let now = standing.borrow_and_update().clone();
             match now {
                 Standing::Ended(why) => break why,
+                // What is in flight on it ends well; it closes itself with the last of that.
+                Standing::WornOut => return "the connection is being replaced".into(),
                 Standing::Blocked(why) => {
                     blocked = true;
                     warn!(backend = "rabbitmq", address, why, "broker blocked");

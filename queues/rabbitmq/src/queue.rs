@@ -102,6 +102,9 @@ impl Inner {
         match session.standing() {
             Standing::Open => {}
             Standing::Blocked(why) => return Err(EnqueueError::Unavailable(format!("blocked: {why}"))),
+            Standing::WornOut => {
+                return Err(EnqueueError::Unavailable("the connection is being replaced".into()));
+            }
             Standing::Ended(why) => return Err(EnqueueError::Unavailable(why)),
         }
         match self.target.obstacle() {

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use lapin::Acker;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicQosOptions};
 use lapin::types::AMQPValue;
-use tokio::time::timeout;
 
 use crate::bounds;
 use crate::channel::OwnChannel;
@@ -18,15 +17,21 @@ use crate::intake;
 use crate::session::{Session, answered};
 
 /// A look at the queue, from its first letter on.
+///
+/// Letters come in chunks, each with a consumer of its own. When the channel is closed RabbitMQ puts them back at
+/// the queue's head, consumer after consumer in the order of their tags, which rise; with more than 32 consumers
+/// in any order. To put them back one by one would put them at its tail.
 pub(crate) struct Scan {
     channel: OwnChannel,
     queue: String,
-    /// The last letters that came, still to be had.
-    page: Vec<Seen>,
-    /// The last one of all that came.
+    /// The last chunk that came.
+    chunk: Vec<Seen>,
+    /// How many of it have been given.
+    given: usize,
+    /// The last letter that was given.
     last: Option<String>,
-    /// Of all letters that came and are still there, in their order.
-    passed: Vec<Acker>,
+    /// How many letters have come.
+    come: usize,
 }
 
 /// A letter on the channel.
@@ -39,7 +44,7 @@ pub(crate) struct Seen {
 impl Scan {
     pub(crate) async fn begin(session: &Arc<Session>, queue: &str) -> Result<Self, Fault> {
         let channel = OwnChannel::open(session).await?;
-        Ok(Self { channel, queue: queue.to_owned(), page: Vec::new(), last: None, passed: Vec::new() })
+        Ok(Self { channel, queue: queue.to_owned(), chunk: Vec::new(), given: 0, last: None, come: 0 })
     }
 
     /// Whether it goes on behind this letter.
@@ -47,65 +52,68 @@ impl Scan {
         self.last.as_deref() == Some(id) && self.channel.get().status().connected()
     }
 
-    /// Up to `max` further letters; none at the end. Few at a time, since nobody knows how long they are.
+    /// Up to `max` further letters; none at the end.
     pub(crate) async fn next(&mut self, max: usize) -> Result<&[Seen], Fault> {
-        self.page.clear();
-        let step = max.min(bounds::SCAN_STEP);
-        let taken = match intake::take_ready(self.channel.get(), &self.queue, step).await {
-            // Nothing has died yet.
-            Err(Fault::Missing(_)) => Vec::new(),
-            other => other?,
-        };
-        self.page = taken.into_iter().map(Seen::of).collect();
-        self.passed.extend(self.page.iter().map(|seen| seen.acker.clone()));
-        if let Some(last) = self.page.last() {
+        if self.given == self.chunk.len() {
+            self.fetch().await?;
+        }
+        let from = self.given;
+        self.given = self.chunk.len().min(from + max);
+        let next = &self.chunk[from..self.given];
+        if let Some(last) = next.last() {
             self.last = Some(last.id.clone());
         }
-        Ok(&self.page)
+        Ok(next)
     }
 
-    /// The page that `next` gave.
-    pub(crate) fn page(&self) -> &[Seen] {
-        &self.page
+    /// The letter, if it is in the last chunk.
+    pub(crate) fn held(&self, id: &str) -> Option<&Seen> {
+        self.chunk.iter().find(|seen| seen.id == id)
     }
 
-    /// Goes on until this letter has come.
+    /// Goes on until this letter has come; what is next comes behind it.
     pub(crate) async fn find(&mut self, id: &str) -> Result<bool, Fault> {
         loop {
-            if self.page.iter().any(|seen| seen.id == id) {
+            if let Some(at) = self.chunk.iter().position(|seen| seen.id == id) {
+                self.given = self.given.max(at + 1);
                 return Ok(true);
             }
-            if self.next(bounds::SCAN_STEP).await?.is_empty() {
+            self.fetch().await?;
+            if self.chunk.is_empty() {
                 return Ok(false);
             }
         }
     }
 
+    async fn fetch(&mut self) -> Result<(), Fault> {
+        let size = self.come.clamp(bounds::SCAN_CHUNK_FIRST, bounds::SCAN_CHUNK_MAX);
+        self.chunk.clear();
+        self.given = 0;
+        let taken = match intake::take_ready(self.channel.get(), &self.queue, size).await {
+            // Nothing has died yet.
+            Err(Fault::Missing(_)) => Vec::new(),
+            other => other?,
+        };
+        self.come += taken.len();
+        self.chunk = taken.into_iter().map(Seen::of).collect();
+        Ok(())
+    }
+
     /// Takes the letter out of the queue. On return the broker has done so.
     pub(crate) async fn remove(&mut self, id: &str) -> Result<(), Fault> {
-        let Some(at) = self.page.iter().position(|seen| seen.id == id) else { return Ok(()) };
-        let seen = self.page.remove(at);
+        let Some(at) = self.chunk.iter().position(|seen| seen.id == id) else { return Ok(()) };
+        let seen = self.chunk.remove(at);
+        self.given -= usize::from(at < self.given);
         let lost = || Fault::Lost("the connection broke before the letter was removed".into());
         if !answered(seen.acker.ack(BasicAckOptions::default())).await? {
             return Err(lost());
         }
         // Acknowledgements have no answer, but a channel does one thing after the other.
-        let prefetch = u16::try_from(bounds::SCAN_STEP).unwrap_or(u16::MAX);
-        answered(self.channel.get().basic_qos(prefetch, BasicQosOptions::default())).await
+        answered(self.channel.get().basic_qos(1, BasicQosOptions::default())).await
     }
 
-    /// Puts everything back, in its order; closing alone would put it back in any. On return others can see it.
+    /// Puts everything back. On return others can see it.
     pub(crate) async fn end(self) {
-        let back = async {
-            for acker in &self.passed {
-                let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-                if acker.usable() && acker.nack(requeue).await.is_err() {
-                    break;
-                }
-            }
-        };
-        // What is left when this takes too long goes back with the channel.
-        let _ = timeout(bounds::CALL_DEADLINE, back).await;
         self.channel.close().await;
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Standing {
     Open,
     /// The broker takes no messages: an alarm about memory or disk, in its own words.
     Blocked(String),
+    /// What is under way goes on, but nothing new should begin: see [`bounds::CHANNELS_SPENT_MAX`].
+    WornOut,
     Ended(String),
 }
 
@@ -81,6 +83,11 @@ impl Session {
         self.connection.configuration().frame_max()
     }
 
+    /// Whether something new may begin on it.
+    pub(crate) fn is_of_use(&self) -> bool {
+        !matches!(*self.standing.borrow(), Standing::Ended(_) | Standing::WornOut)
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }
@@ -90,9 +97,17 @@ impl Session {
         self.standing.clone()
     }
 
-    /// A channel of one's own.
+    /// A channel. The library remembers by its number why the broker closed a channel, and fails the next one of
+    /// that number with it: such an answer is none to us, and the next number is tried.
     pub(crate) async fn channel(&self) -> Result<Channel, Fault> {
-        answered(self.connection.create_channel()).await
+        for _ in 0..=bounds::CHANNELS_SPENT_MAX {
+            let opened = timeout(bounds::CALL_DEADLINE, self.connection.create_channel()).await;
+            match opened.map_err(|_| Fault::Late)? {
+                Err(error) if error.is_amqp_soft_error() => {}
+                other => return other.map_err(|error| Fault::of(&error)),
+            }
+        }
+        Err(Fault::Lost("the connection has no channel left".into()))
     }
 
     /// One whose publishes are confirmed.
@@ -139,6 +154,7 @@ async fn watch_over(
 ) {
     let mut events = pin!(events);
     let mut look = interval(bounds::STATE_POLL);
+    let mut spent = 0;
     loop {
         let event = tokio::select! {
             event = poll_fn(|context| events.as_mut().poll_next(context)) => event,
@@ -152,11 +168,19 @@ async fn watch_over(
             () = stop.cancelled() => return,
         };
         let now = match event {
+            None => Standing::Ended("the connection has ended".into()),
+            Some(Event::Error(error)) if !status.connected() => Standing::Ended(Fault::of(&error).text()),
+            // A channel's error, which is told here too and none of the connection's.
+            Some(Event::Error(_)) => {
+                spent += 1;
+                if spent != bounds::CHANNELS_SPENT_MAX {
+                    continue;
+                }
+                Standing::WornOut
+            }
+            Some(_) if spent >= bounds::CHANNELS_SPENT_MAX => continue,
             Some(Event::ConnectionBlocked(why)) => Standing::Blocked(why),
             Some(Event::ConnectionUnblocked) => Standing::Open,
-            // Channels' errors are told here too, and are none of the connection's.
-            Some(Event::Error(error)) if !status.connected() => Standing::Ended(Fault::of(&error).text()),
-            None => Standing::Ended("the connection has ended".into()),
             Some(_) => continue,
         };
         let ended = matches!(now, Standing::Ended(_));

@@ -7,4 +7,5 @@ mod outages;
 mod publishing;
 mod raw;
 mod support;
+mod tls;
 mod working;

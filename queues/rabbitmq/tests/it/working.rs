@@ -26,6 +26,7 @@ async fn working() {
     scenario("a lease ends with its connection", a_lease_ends_with_its_connection(&broker)).await;
     scenario("a call given up takes nothing", a_call_given_up_takes_nothing(&broker)).await;
     scenario("the backlog is never empty too soon", the_backlog_is_never_empty_too_soon(&broker)).await;
+    scenario("questions don't wear a worker out", questions_do_not_wear_a_worker_out(&broker)).await;
     scenario("a full queue takes back", a_full_queue_takes_back(&broker)).await;
     scenario("an absent queue is waited for", an_absent_queue_is_waited_for(&broker)).await;
     scenario("two hundred workers' pace", pace(&broker)).await;
@@ -142,7 +143,7 @@ async fn a_delay_is_kept(broker: &RabbitMq) {
     assert_eq!(backlog, Backlog { visible: 0, leased: 0, delayed: 2 });
     let again = received_one(&worker).await;
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(700) && took < Duration::from_millis(2_500), "{took:?}");
+    assert!(took >= Duration::from_millis(700) && took < Duration::from_millis(3_000), "{took:?}");
     worker.acknowledge(&again).await.unwrap();
     assert!(!worker.backlog().await.unwrap().is_empty());
     let late = received_one(&worker).await;
@@ -267,6 +268,25 @@ async fn the_backlog_is_never_empty_too_soon(broker: &RabbitMq) {
     busy.acknowledge(&message).await.unwrap();
     assert!(busy.backlog().await.unwrap().is_empty());
     task.join_all().await;
+}
+
+/// Each question about a queue that isn't there costs a channel, whose number lapin can't use again: after 2,047
+/// of them every new channel would fail with an old error, and a missing queue's be taken for another's.
+async fn questions_do_not_wear_a_worker_out(broker: &RabbitMq) {
+    let options = options(broker, "asked");
+    let queue = started(options.clone()).await;
+    enqueued(&queue, &webhook()).await;
+    let worker = worker(&options).await;
+    let message = received_one(&worker).await;
+    enqueued(&queue, &webhook()).await;
+    for n in 0..260 {
+        let backlog = worker.backlog().await.unwrap_or_else(|error| panic!("after {n} questions: {error}"));
+        assert_eq!(backlog, Backlog { visible: 1, leased: 1, delayed: 0 }, "after {n}");
+    }
+    worker.acknowledge(&message).await.unwrap();
+    let next = received_one(&worker).await;
+    worker.acknowledge(&next).await.unwrap();
+    assert!(worker.backlog().await.unwrap().is_empty());
 }
 
 async fn a_full_queue_takes_back(broker: &RabbitMq) {
