@@ -80,8 +80,11 @@ pub const DEAD_DELIVERY_LIMIT: i32 = 1_000_000_000;
 /// Files with certificates and keys: more than any chain needs, less than a mistaken path may cost.
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Messages that one call of a worker takes at most. Each holds its body.
-pub const PREFETCH_MAX: usize = 1_000;
+/// Messages that one call of a worker takes at most; they share a channel, which is closed after the last
+/// acknowledgement. A channel holds acknowledgements for a quorum queue back while more than 32 are on their way
+/// (`quorum_commands_soft_limit`), and forgets those when it is closed: the broker would give out again what was
+/// acknowledged. With fewer on a channel none is ever held back.
+pub const PREFETCH_MAX: usize = 24;
 
 /// A worker's reason for giving up, in a header; the rest of a longer one is cut off.
 pub const REASON_BYTES_MAX: usize = 2_048;
