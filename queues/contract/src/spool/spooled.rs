@@ -1,7 +1,7 @@
 //! The decorator: how one message becomes durable, at the broker or on local disk.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     closing: AtomicBool,
     /// What the broker last said that it takes; 0: it hasn't yet.
     bytes_max: AtomicUsize,
+    /// Nothing is drained any more, for this reason.
+    failed: OnceLock<String>,
 }
 
 impl Spooled {
@@ -68,11 +70,17 @@ impl Spooled {
             draining: Mutex::new(None),
             closing: AtomicBool::new(false),
             bytes_max: AtomicUsize::new(0),
+            failed: OnceLock::new(),
             options,
         });
         if let Some(store) = &shared.store {
-            let drain = Drain::new(shared.clone(), store.clone());
-            *shared.draining() = Some(tokio::spawn(drain.run()));
+            let drain = tokio::spawn(Drain::new(shared.clone(), store.clone()).run());
+            let watching = shared.clone();
+            *shared.draining() = Some(tokio::spawn(async move {
+                if let Err(error) = drain.await {
+                    watching.has_failed(&error.to_string());
+                }
+            }));
         }
         Self { shared }
     }
@@ -83,7 +91,10 @@ impl Spooled {
             destination: self.shared.options.destination.clone(),
             broker: self.shared.publisher.health(),
             suspect: self.shared.broker.is_suspect(),
-            spool: self.shared.store.as_ref().map(|store| store.health()),
+            spool: self.shared.store.as_ref().map(|store| match self.shared.failed.get() {
+                Some(why) => Health::Failed(why.clone()),
+                None => store.health(),
+            }),
             counts: self.shared.counters.read(),
         }
     }
@@ -345,6 +356,13 @@ impl Shared {
                 },
             },
         }
+    }
+
+    /// A bug of ours. What is in the spool is safe there, and the next process drains it.
+    fn has_failed(&self, why: &str) {
+        let destination = self.options.destination.as_str();
+        tracing::error!(destination, why, "the drain has failed: this process must end; please report it");
+        let _ = self.failed.set(format!("the drain has failed: {why}"));
     }
 
     fn has_ended(&self, key: u64, confirmed: bool) {
