@@ -1,12 +1,11 @@
 //! The decorator: how one message becomes durable, at the broker or on local disk.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -42,7 +41,7 @@ pub(super) struct Shared {
     pub(super) drain: Handle,
     pub(super) counters: Counters,
     tasks: TaskTracker,
-    draining: Mutex<Option<JoinHandle<()>>>,
+    draining: TaskTracker,
     closing: AtomicBool,
     /// What the broker last said that it takes; 0: it hasn't yet.
     bytes_max: AtomicUsize,
@@ -67,20 +66,20 @@ impl Spooled {
             drain: Handle::new(),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
-            draining: Mutex::new(None),
+            draining: TaskTracker::new(),
             closing: AtomicBool::new(false),
             bytes_max: AtomicUsize::new(0),
             failed: OnceLock::new(),
             options,
         });
         if let Some(store) = &shared.store {
-            let drain = tokio::spawn(Drain::new(shared.clone(), store.clone()).run());
+            let drain = shared.draining.spawn(Drain::new(shared.clone(), store.clone()).run());
             let watching = shared.clone();
-            *shared.draining() = Some(tokio::spawn(async move {
+            shared.draining.spawn(async move {
                 if let Err(error) = drain.await {
                     watching.has_failed(&error.to_string());
                 }
-            }));
+            });
         }
         Self { shared }
     }
@@ -132,10 +131,8 @@ impl Spooled {
         let _ = timeout_at(until, progress.wait_for(|now| now.empty || now.stuck)).await;
         let _ = shared.drain.until.set(until);
         shared.drain.stop.cancel();
-        let draining = shared.draining().take();
-        if let Some(draining) = draining {
-            let _ = timeout_at(until + bounds::STORE_RETRY, draining).await;
-        }
+        shared.draining.close();
+        let _ = timeout_at(until + bounds::STORE_RETRY, shared.draining.wait()).await;
         let left = self.left().await;
         if !left.is_nothing() {
             self.name_what_stays(&left);
@@ -324,7 +321,7 @@ impl Shared {
                     let shared = self.clone();
                     self.tasks.spawn(async move {
                         if let Ok((key, _)) = append.await {
-                            appending.is_confirmed(key);
+                            appending.ends_confirmed(key);
                             shared.drain.appended();
                         }
                     });
@@ -410,9 +407,5 @@ impl Shared {
             });
         }
         Err(EnqueueError::TimedOut { deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) })
-    }
-
-    fn draining(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
-        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
