@@ -120,7 +120,10 @@ pub async fn open(config: &QueueConfig, handlers: &[HandlerConfig]) -> Result<Ba
     check(config, handlers)?;
     match config.backend.as_str() {
         #[cfg(feature = "embedded")]
-        "embedded" => embedded::open(config, &Other::of(handlers)),
+        "embedded" => {
+            remote::leftover(config).await?;
+            embedded::open(config, &Other::of(handlers))
+        }
         _ => remote::open(config, handlers, Scope::Serve).await,
     }
 }

@@ -56,7 +56,8 @@ pub(super) async fn check(config: &QueueConfig) -> Result<Vec<String>, String> {
 }
 
 pub(super) async fn open_consumer(config: &QueueConfig) -> Result<Opened<NatsConsumer>, ConfigError> {
-    Opened::of(NatsConsumer::connect(options(config)?).await)
+    // Boxed: the future is large.
+    Opened::of(Box::pin(NatsConsumer::connect(options(config)?)).await)
 }
 
 pub(super) async fn open_dead_letters(config: &QueueConfig) -> Result<Opened<NatsDeadLetters>, ConfigError> {

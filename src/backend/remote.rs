@@ -54,7 +54,10 @@ pub(super) async fn open(
 ) -> Result<Backend, ConfigError> {
     let spool = match config.spool || scope != Scope::Serve {
         true => Some(open_spool(config)?),
-        false => None,
+        false => {
+            leftover(config).await?;
+            None
+        }
     };
     let limit = spool.as_ref().and_then(|spool| spool.known_limit(&config.backend));
     let others = Other::of(handlers);
@@ -139,6 +142,25 @@ fn foreign(spool: &EmbeddedSpool, names: &[String]) -> Result<Vec<(String, u64)>
     let mut found = spool.destinations().map_err(|error| ConfigError(format!("the spool: {error}")))?;
     found.retain(|(name, _)| !names.contains(name));
     Ok(found)
+}
+
+/// What is in the spool of a configuration that doesn't use it: nobody would ever send it.
+pub(super) async fn leftover(config: &QueueConfig) -> Result<(), ConfigError> {
+    let dir = config.spool_dir();
+    if !dir.join("queue.db").exists() {
+        return Ok(());
+    }
+    let spool = match EmbeddedSpool::open(&dir, config.spool_bytes_max) {
+        Ok(spool) => spool,
+        Err(error @ OpenError::Damaged { .. }) => {
+            tracing::warn!(%error, "there is a spool, which isn't used and can't be read");
+            return Ok(());
+        }
+        Err(error) => return Err(ConfigError(format!("the spool: {error}"))),
+    };
+    let found = foreign(&spool, &[])?;
+    spool.close().await;
+    if found.is_empty() { Ok(()) } else { Err(not_ours(config, &found)) }
 }
 
 fn not_ours(config: &QueueConfig, foreign: &[(String, u64)]) -> ConfigError {

@@ -1,5 +1,6 @@
 //! What the spool's tests share: a NATS server of their own, and a daemon in front of it.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -103,11 +104,20 @@ impl Broker {
     }
 }
 
-/// Sends webhooks that must be acknowledged, with the delivery ids `PREFIX-0` and so on.
+thread_local! {
+    /// How many this test has sent, and the last one's delivery id.
+    static SENT: RefCell<(usize, String)> = RefCell::default();
+}
+
+/// Sends webhooks that must be acknowledged, each with a delivery id of its own that begins with the prefix.
 pub fn send(daemon: &Daemon, prefix: &str, count: usize) -> HashSet<String> {
     let mut ids = HashSet::new();
-    for number in 0..count {
-        let id = format!("{prefix}-{number}");
+    for _ in 0..count {
+        let id = SENT.with_borrow_mut(|(sent, last)| {
+            *sent += 1;
+            *last = format!("{prefix}-{sent}");
+            last.clone()
+        });
         let answer = send_raw(daemon.address, &github_request(&id, b"{\"a\":1}")).unwrap();
         assert_eq!(answer.status, 200, "{id}\n{}", daemon.text());
         ids.insert(id);
@@ -115,10 +125,16 @@ pub fn send(daemon: &Daemon, prefix: &str, count: usize) -> HashSet<String> {
     ids
 }
 
-/// Where the last webhook was made durable.
+/// Where the last webhook of [`send`] was made durable.
 pub fn last_durable(daemon: &Daemon) -> String {
-    let last = daemon.deliveries().pop().unwrap();
-    last["durable"].as_str().unwrap_or_default().to_owned()
+    let id = SENT.with_borrow(|(_, last)| last.clone());
+    durable_of(daemon, &id)
+}
+
+/// Where a webhook was made durable.
+pub fn durable_of(daemon: &Daemon, delivery: &str) -> String {
+    let line = daemon.wait_for_delivery(|line| line["delivery_id"] == delivery && line["status"] == 200);
+    line["durable"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A figure of `/metrics`: the first whose line begins so, of the default destination.

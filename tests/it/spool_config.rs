@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::client::{GITHUB, github_request, send_raw};
 use crate::daemon::{sluiced, wait_until};
-use crate::spool_common::{Broker, last_durable, metric};
+use crate::spool_common::{Broker, durable_of, metric};
 
 /// What `check` says: its exit code, and all that it wrote.
 fn check(dir: &Path, config: &str, args: &[&str]) -> (i32, String) {
@@ -20,7 +20,8 @@ fn check(dir: &Path, config: &str, args: &[&str]) -> (i32, String) {
 #[test]
 fn a_broker_needs_an_address_and_the_answer_shows_how_one_looks() {
     let dir = tempfile::tempdir().unwrap();
-    for (backend, example) in [("rabbitmq", "amqp://"), ("nats", "nats://"), ("azure", "UseDevelopmentStorage")]
+    for (backend, example) in
+        [("rabbitmq", "amqp://"), ("nats", "nats://"), ("azure", "UseDevelopmentStorage")]
     {
         let (code, text) = check(dir.path(), "", &[&format!("--queue={backend}")]);
         assert_eq!(code, 78, "{text}");
@@ -127,7 +128,7 @@ fn a_handlers_own_queue_is_spooled_for_on_its_own() {
         let answer = send_raw(daemon.address, &github_request(&format!("d-{n}"), b"{}")).unwrap();
         assert_eq!(answer.status, 200);
     }
-    assert_eq!(last_durable(&daemon), "spool");
+    assert_eq!(durable_of(&daemon, "d-2"), "spool");
     let text = String::from_utf8(crate::client::get(daemon.ops, "/metrics").body).unwrap();
     let gauges: Vec<&str> = text.lines().filter(|line| line.starts_with("sluiced_spool_messages{")).collect();
     assert!(gauges.len() == 2 && gauges.iter().all(|line| line.ends_with(" 3")), "{gauges:?}");
@@ -135,7 +136,9 @@ fn a_handlers_own_queue_is_spooled_for_on_its_own() {
     broker.restart();
     wait_until("an empty spool", || {
         let text = String::from_utf8(crate::client::get(daemon.ops, "/metrics").body).unwrap();
-        text.lines().filter(|line| line.starts_with("sluiced_spool_messages{")).all(|line| line.ends_with(" 0"))
+        text.lines()
+            .filter(|line| line.starts_with("sluiced_spool_messages{"))
+            .all(|line| line.ends_with(" 0"))
     });
     assert!(metric(&daemon, "sluiced_spool_drained_total") >= Some(3));
     daemon.stop();

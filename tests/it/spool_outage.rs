@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::client::{get, github_request, send_raw};
 use crate::daemon::wait_until;
 use crate::flood::Flood;
-use crate::spool_common::{Broker, last_durable, lines, metric, send};
+use crate::spool_common::{Broker, durable_of, last_durable, lines, metric, send};
 
 /// Trap 8: the daemon starts without the broker. Trap 7: it needs no restart to find it.
 #[test]
@@ -112,7 +112,7 @@ fn without_a_spool_the_sender_keeps_what_the_broker_does_not_take() {
     wait_until("the broker", || {
         send_raw(daemon.address, &github_request("up", b"{}")).unwrap().status == 200
     });
-    assert_eq!(last_durable(&daemon), "broker");
+    assert_eq!(durable_of(&daemon, "up"), "broker");
     assert!(!dir.path().join("spool").exists());
     broker.kill();
     let answer = send_raw(daemon.address, &github_request("down", b"{}")).unwrap();

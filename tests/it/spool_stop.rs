@@ -105,6 +105,15 @@ fn entries_for_another_queue_are_named_and_not_sent_elsewhere() {
     let log = broker.try_serve(dir.path(), &["--queue-name=new"]).err().expect("it doesn't start");
     assert!(log.starts_with("exit status: 78"), "{log}");
     assert!(log.contains("7 messages for nats ") && log.contains("sluiced drain"), "{log}");
+    // Nor are they forgotten where there is no spool.
+    for args in [&["--queue-name=old", "--spool=off"] as &[&str], &["--queue=embedded"]] {
+        let log = match args {
+            ["--queue=embedded"] => Daemon::try_start(dir.path(), &[&[GITHUB], args].concat()),
+            _ => broker.try_serve(dir.path(), args),
+        };
+        let log = log.err().expect("it doesn't start");
+        assert!(log.starts_with("exit status: 78") && log.contains("7 messages for nats "), "{log}");
+    }
     // The first remedy: to where they were meant for.
     broker.restart();
     let wrong = broker.drain(dir.path(), &["--queue-name=new"]);

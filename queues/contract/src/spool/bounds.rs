@@ -65,6 +65,9 @@ pub const WINDOW_MAX: usize = 8_192;
 /// Entries that are asked of the store at a time.
 pub const CLAIM_MAX: usize = 1_024;
 
+/// Fewer entries than asked for, and fewer bytes than this, are all that there are.
+pub const CLAIM_BYTES_FEW: u64 = 16 << 20;
+
 /// A live publish that takes longer than this part of its deadline is slow: the drain then makes way.
 pub const SLOW_PART: u32 = 2;
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::bounds;
+use super::options::Ack;
 use super::outage::Trouble;
 use super::pace::Pace;
 use super::spooled::Shared;
@@ -193,8 +194,10 @@ impl Drain {
             return Ok(());
         }
         let entries = self.store.claim(room).await.inspect_err(|_| self.shared.drain.appended())?;
-        self.all_claimed = entries.is_empty();
-        if !self.all_claimed {
+        // The store may give less than it has, for the sake of their bytes.
+        let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+        self.all_claimed = entries.is_empty() || (entries.len() < room && bytes < bounds::CLAIM_BYTES_FEW);
+        if !entries.is_empty() {
             let known = self.shared.late.know().await;
             self.window.add(entries, known);
         }
@@ -229,7 +232,7 @@ impl Drain {
         for (entry, body) in entries.into_iter().zip(bodies) {
             match body.map(|body| WebHookQueueContext::decode(&body)) {
                 Some(Ok(context)) => self.publish(entry, &context),
-                Some(Err(error)) => self.bury(entry, &format!("it can't be read: {error}")).await?,
+                Some(Err(error)) => self.bury(entry, &format!("it can't be read: {error}")).await,
                 // The store has said so, and why.
                 None => {
                     count(&self.shared.counters.dead);
@@ -278,12 +281,7 @@ impl Drain {
                 self.shared.outage.drained_one();
                 self.window.confirm(entry.key);
             }
-            Err(error @ EnqueueError::TooLarge { .. }) => {
-                // It stays where it is when the store can't bury it now.
-                if self.bury(entry, &error.to_string()).await.is_err() {
-                    self.window.again(entry.key, true, now);
-                }
-            }
+            Err(error @ EnqueueError::TooLarge { .. }) => self.bury(entry, &error.to_string()).await,
             Err(error) => {
                 let trouble = Trouble::of(&error);
                 self.shared.outage.trouble(trouble, &error.to_string());
@@ -293,8 +291,12 @@ impl Drain {
         }
     }
 
-    async fn bury(&mut self, entry: Claimed, reason: &str) -> Result<(), ConsumeError> {
-        self.store.bury(entry, reason).await?;
+    /// It stays where it is when the store can't bury it now.
+    async fn bury(&mut self, entry: Claimed, reason: &str) {
+        if let Err(error) = self.store.bury(entry, reason).await {
+            tracing::warn!(%error, reason, "a spooled message that will never be taken can't be buried yet");
+            return self.window.again(entry.key, true, Instant::now());
+        }
         count(&self.shared.counters.dead);
         self.window.forget(entry.key);
         tracing::error!(
@@ -304,7 +306,6 @@ impl Drain {
             what_to_do = "see `sluiced dead list --local`",
             "a spooled message will never be taken: it is a dead letter now"
         );
-        Ok(())
     }
 
     fn report(&self) {
@@ -312,7 +313,12 @@ impl Drain {
             && self.all_claimed
             && self.in_flight.is_empty()
             && !self.shared.drain.appended.load(Relaxed);
-        if empty && self.was_up && !self.shared.broker.is_suspect() {
+        // Where all messages go this way, the spool is hardly ever empty: nothing waits is as good.
+        let nothing_waits = self.shared.options.ack == Ack::Spool
+            && self.all_claimed
+            && self.window.len() <= self.in_flight.len();
+        let well = self.was_up && !self.pace.is_failing() && !self.shared.broker.is_suspect();
+        if (empty || nothing_waits) && well {
             self.shared.outage.over();
         }
         let drained = self.shared.counters.drained.load(Relaxed);

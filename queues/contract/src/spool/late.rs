@@ -120,7 +120,7 @@ impl Appending {
     }
 
     /// It succeeded after its publish had been confirmed.
-    pub(super) fn is_confirmed(self, key: u64) {
+    pub(super) fn ends_confirmed(self, key: u64) {
         self.late.end(key, End::Confirmed);
     }
 }

@@ -1,12 +1,11 @@
 //! The decorator: how one message becomes durable, at the broker or on local disk.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -42,10 +41,12 @@ pub(super) struct Shared {
     pub(super) drain: Handle,
     pub(super) counters: Counters,
     tasks: TaskTracker,
-    draining: Mutex<Option<JoinHandle<()>>>,
+    draining: TaskTracker,
     closing: AtomicBool,
     /// What the broker last said that it takes; 0: it hasn't yet.
     bytes_max: AtomicUsize,
+    /// Nothing is drained any more, for this reason.
+    failed: OnceLock<String>,
 }
 
 impl Spooled {
@@ -65,14 +66,20 @@ impl Spooled {
             drain: Handle::new(),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
-            draining: Mutex::new(None),
+            draining: TaskTracker::new(),
             closing: AtomicBool::new(false),
             bytes_max: AtomicUsize::new(0),
+            failed: OnceLock::new(),
             options,
         });
         if let Some(store) = &shared.store {
-            let drain = Drain::new(shared.clone(), store.clone());
-            *shared.draining() = Some(tokio::spawn(drain.run()));
+            let drain = shared.draining.spawn(Drain::new(shared.clone(), store.clone()).run());
+            let watching = shared.clone();
+            shared.draining.spawn(async move {
+                if let Err(error) = drain.await {
+                    watching.has_failed(&error.to_string());
+                }
+            });
         }
         Self { shared }
     }
@@ -83,7 +90,10 @@ impl Spooled {
             destination: self.shared.options.destination.clone(),
             broker: self.shared.publisher.health(),
             suspect: self.shared.broker.is_suspect(),
-            spool: self.shared.store.as_ref().map(|store| store.health()),
+            spool: self.shared.store.as_ref().map(|store| match self.shared.failed.get() {
+                Some(why) => Health::Failed(why.clone()),
+                None => store.health(),
+            }),
             counts: self.shared.counters.read(),
         }
     }
@@ -121,10 +131,8 @@ impl Spooled {
         let _ = timeout_at(until, progress.wait_for(|now| now.empty || now.stuck)).await;
         let _ = shared.drain.until.set(until);
         shared.drain.stop.cancel();
-        let draining = shared.draining().take();
-        if let Some(draining) = draining {
-            let _ = timeout_at(until + bounds::STORE_RETRY, draining).await;
-        }
+        shared.draining.close();
+        let _ = timeout_at(until + bounds::STORE_RETRY, shared.draining.wait()).await;
         let left = self.left().await;
         if !left.is_nothing() {
             self.name_what_stays(&left);
@@ -313,7 +321,7 @@ impl Shared {
                     let shared = self.clone();
                     self.tasks.spawn(async move {
                         if let Ok((key, _)) = append.await {
-                            appending.is_confirmed(key);
+                            appending.ends_confirmed(key);
                             shared.drain.appended();
                         }
                     });
@@ -345,6 +353,13 @@ impl Shared {
                 },
             },
         }
+    }
+
+    /// A bug of ours. What is in the spool is safe there, and the next process drains it.
+    fn has_failed(&self, why: &str) {
+        let destination = self.options.destination.as_str();
+        tracing::error!(destination, why, "the drain has failed: this process must end; please report it");
+        let _ = self.failed.set(format!("the drain has failed: {why}"));
     }
 
     fn has_ended(&self, key: u64, confirmed: bool) {
@@ -392,9 +407,5 @@ impl Shared {
             });
         }
         Err(EnqueueError::TimedOut { deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX) })
-    }
-
-    fn draining(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
-        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

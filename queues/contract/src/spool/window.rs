@@ -36,6 +36,10 @@ impl Window {
         self.slots.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether an entry could be sent now.
     pub(super) fn is_ready(&self) -> bool {
         !self.ready.is_empty()

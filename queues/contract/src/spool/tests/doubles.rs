@@ -28,6 +28,8 @@ pub(super) enum Act {
     Fail(Duration, EnqueueError),
     /// Never answers.
     Nothing,
+    /// Has a bug.
+    Panic,
 }
 
 pub(super) fn now() -> Act {
@@ -204,6 +206,7 @@ impl WebHookQueuePublisher for Publisher {
                     Err(error)
                 }
                 Act::Nothing => std::future::pending().await,
+                Act::Panic => panic!("a bug in a backend"),
             }
         })
     }
@@ -226,6 +229,10 @@ struct Stored {
     full: Option<EnqueueError>,
     appended: u64,
     damaged: BTreeSet<Uuid>,
+    /// So many burials fail.
+    no_burials: u32,
+    /// The next claim panics.
+    bug: bool,
 }
 
 impl Disk {
@@ -243,6 +250,14 @@ impl Disk {
 
     pub(super) fn damage(&self, id: Uuid) {
         self.lock().damaged.insert(id);
+    }
+
+    pub(super) fn no_burials(&self, count: u32) {
+        self.lock().no_burials = count;
+    }
+
+    pub(super) fn has_a_bug(&self) {
+        self.lock().bug = true;
     }
 
     pub(super) fn ids(&self) -> Vec<Uuid> {
@@ -316,6 +331,8 @@ impl SpoolStore for Lane {
     }
 
     async fn claim(&self, max: usize) -> Result<Vec<Claimed>, ConsumeError> {
+        let bug = std::mem::take(&mut self.0.lock().bug);
+        assert!(!bug, "a bug in the store");
         let mut state = self.0.lock();
         let mut claimed = Vec::new();
         for (key, (_, message)) in &state.entries {
@@ -356,6 +373,10 @@ impl SpoolStore for Lane {
 
     async fn bury(&self, entry: Claimed, reason: &str) -> Result<(), ConsumeError> {
         let mut state = self.0.lock();
+        if state.no_burials > 0 {
+            state.no_burials -= 1;
+            return Err(ConsumeError::Unavailable("the disk is slow".into()));
+        }
         if let Some((id, _)) = state.entries.remove(&entry.key) {
             state.buried.push((id, reason.to_owned()));
         }

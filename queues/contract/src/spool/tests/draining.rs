@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::doubles::*;
 use crate::spool::bounds;
-use crate::{Durable, EnqueueError, WebHookQueueHandler};
+use crate::{Durable, EnqueueError, Health, WebHookQueueHandler};
 
 async fn fill(spooled: &crate::spool::Spooled, count: usize) -> Vec<Uuid> {
     let mut ids = Vec::new();
@@ -126,6 +126,48 @@ async fn a_damaged_entry_holds_up_nothing() {
     disk.is_empty().await;
     assert_eq!(broker.stored(), [ids[0], ids[2]]);
     assert_eq!(disk.buried()[0].0, ids[1]);
+}
+
+/// The others must not be forgotten over it.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_buried_yet_is_buried_later() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.goes_down();
+    let spooled = spooled(&broker, &disk);
+    let large = webhook_of(5_000);
+    assert_eq!(send(&spooled, &large).await.0, Ok(Durable::Spool));
+    let ids = fill(&spooled, 5).await;
+    disk.no_burials(2);
+    broker.bytes_max(1_500);
+    broker.comes_back(now());
+    disk.is_empty().await;
+    assert_eq!(broker.stored(), ids);
+    assert_eq!(disk.buried().len(), 1);
+}
+
+/// A bug in a backend costs the message nothing but time.
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_panics_is_tried_again() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.goes_down();
+    let spooled = spooled(&broker, &disk);
+    let ids = fill(&spooled, 3).await;
+    broker.then([Act::Panic]);
+    broker.comes_back(now());
+    disk.is_empty().await;
+    let mut stored = broker.stored();
+    stored.sort_unstable();
+    assert_eq!(stored, ids);
+}
+
+/// A bug in the drain must not go unnoticed: nothing would ever be sent again.
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_panics_ends_the_process() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    disk.has_a_bug();
+    let spooled = spooled(&broker, &disk);
+    sleep(Duration::from_secs(1)).await;
+    assert!(matches!(spooled.health(), Health::Failed(_)), "{:?}", spooled.health());
 }
 
 /// An entry leaves the disk after its confirmation: a kill in between is a duplicate and no loss.
