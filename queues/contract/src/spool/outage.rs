@@ -70,12 +70,14 @@ struct Open {
     began: Instant,
     told: [Option<Instant>; KINDS],
     draining: bool,
+    /// Trouble was told, and nothing of its end yet.
+    news: bool,
     drained: u64,
 }
 
 impl Open {
     fn new() -> Self {
-        Self { began: Instant::now(), told: [None; KINDS], draining: false, drained: 0 }
+        Self { began: Instant::now(), told: [None; KINDS], draining: false, news: true, drained: 0 }
     }
 }
 
@@ -94,6 +96,7 @@ impl Outage {
             let tell = last.is_none() || old;
             if tell {
                 *last = Some(Instant::now());
+                open.news = true;
             }
             tell
         });
@@ -115,16 +118,20 @@ impl Outage {
         tracing::info!(destination = self.destination.as_str(), messages, "messages in the spool");
     }
 
-    /// The broker took a spooled message.
+    /// The broker took a spooled message. Told once after trouble was told, however often it comes and goes.
     pub(super) fn drained_one(&self) {
-        let began = self.with(|open| {
-            let Some(open) = open else { return false };
-            open.drained += 1;
-            !std::mem::replace(&mut open.draining, true)
-        });
-        if began {
+        if self.is_news_that_one_drained() {
             tracing::info!(destination = self.destination.as_str(), "draining the spool");
         }
+    }
+
+    fn is_news_that_one_drained(&self) -> bool {
+        self.with(|open| {
+            let Some(open) = open else { return false };
+            open.drained += 1;
+            open.draining = true;
+            std::mem::take(&mut open.news)
+        })
     }
 
     /// Nothing is left in the spool, and the broker takes messages.
@@ -138,5 +145,26 @@ impl Outage {
 
     fn with<T>(&self, look: impl FnOnce(&mut Option<Open>) -> T) -> T {
         look(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_comes_and_goes_is_not_told_each_time() {
+        let outage = Outage::new("queue webhooks");
+        outage.trouble(Trouble::Late, "5 in a row");
+        assert!(outage.is_news_that_one_drained());
+        for _ in 0..10 {
+            outage.trouble(Trouble::Late, "5 in a row");
+            assert!(!outage.is_news_that_one_drained(), "the trouble wasn't told again, so neither is this");
+        }
+        outage.trouble(Trouble::Away, "connection refused");
+        assert!(outage.is_news_that_one_drained(), "another trouble was told");
+        outage.over();
+        outage.trouble(Trouble::Late, "5 in a row");
+        assert!(outage.is_news_that_one_drained());
     }
 }
