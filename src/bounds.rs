@@ -187,6 +187,11 @@ pub const KEY_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 pub const KEY_ADDRESSES_MAX: usize = 16;
 /// Fetches at a time; senders can name certificates, and must not make us call out without end.
 pub const KEY_FETCHES_MAX: usize = 16;
+/// Addresses of one provider that never gave anything and are called within a window: providers have a handful
+/// of keys, and a receiver with made-up ids must not use up what the operator's credentials are allowed there.
+pub const KEY_UNKNOWN_MAX: u32 = 30;
+/// That window.
+pub const KEY_UNKNOWN_WINDOW: Duration = Duration::from_secs(60);
 /// Documents in the cache, 256 KiB each at most.
 pub const KEYS_MAX: usize = 128;
 /// Documents that one webhook may ask for, newer versions included.

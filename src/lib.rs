@@ -7,7 +7,8 @@
 //! * [`app`]: what all deliveries share.
 //! * [`http`]: sockets, connections, bodies and their bounds.
 //! * [`pipeline`]: the life of a webhook, top to bottom.
-//! * [`receivers`]: which receiver a path means; [`captures`]: secrets that senders hand over; [`delivery`]: one HTTP request, not yet verified.
+//! * [`receivers`]: which receiver a path means; [`captures`]: secrets that senders hand over;
+//!   [`delivery`]: one HTTP request, not yet verified.
 //! * [`catalog`]: the providers, one file of data each; [`verify`]: the engine that reads them.
 //! * [`keys`]: keys and certificates that providers publish, fetched and cached.
 //! * [`message`]: from a verified delivery to the message.

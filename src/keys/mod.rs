@@ -11,6 +11,7 @@
 mod address;
 mod entry;
 mod fetch;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -32,6 +33,7 @@ use crate::verify::{Admission, Ask, Client, Fetched, KeyDocument, KeyRequest, Re
 use entry::{Advice, Entry};
 pub use fetch::FetchError;
 use fetch::{Call, Web};
+use pace::Pace;
 use token::Tokens;
 
 /// The cache of all receivers.
@@ -40,6 +42,7 @@ pub struct Keys {
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     tokens: Tokens,
     fetches: Semaphore,
+    pace: Pace,
     /// Fetches that nobody waits for; stopping doesn't either.
     behind: TaskTracker,
 }
@@ -69,6 +72,7 @@ impl Keys {
             slots: Mutex::default(),
             tokens: Tokens::default(),
             fetches: Semaphore::new(KEY_FETCHES_MAX),
+            pace: Pace::default(),
             behind: TaskTracker::new(),
         }
     }
@@ -119,6 +123,10 @@ impl Keys {
             Advice::Use(document) | Advice::UseAndRefresh(document) => return Ok(document),
             Advice::GiveUp => return Err(FetchError::Unreachable),
             Advice::Fetch => {}
+        }
+        let is_unknown = slot.entry().is_empty();
+        if is_unknown && !self.pace.admits(&request.url, Instant::now()) {
+            return Err(FetchError::Busy);
         }
         let _permit = self.fetches.try_acquire().map_err(|_| FetchError::Busy)?;
         self.load(slot, request).await?;

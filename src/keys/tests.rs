@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::advance;
 
 use super::*;
-use crate::bounds::{KEY_FRESH, KEY_KEPT, KEY_RETRY_PAUSE, KEY_SETTLED};
+use crate::bounds::{KEY_FRESH, KEY_KEPT, KEY_RETRY_PAUSE, KEY_SETTLED, KEY_UNKNOWN_MAX};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> + Send>>;
 pub(super) type Stub = Box<dyn Fn(&str, Call) -> Answer + Send + Sync>;
@@ -107,6 +107,33 @@ async fn made_up_addresses_do_not_push_out_real_ones() {
     assert_eq!(case.get(None).await.unwrap().version, 1);
     assert_eq!(case.count(), count);
     assert!(case.keys.slots.lock().unwrap().len() <= KEYS_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_addresses_are_called_at_a_pace_and_known_ones_go_on() {
+    let case = Case::new();
+    case.get(None).await.unwrap();
+    let mut refused = 0;
+    for number in 0..KEYS_MAX {
+        let url = format!("https://keys.example/{number}");
+        let request = KeyRequest { url, ask: Ask::Get, beyond: None };
+        refused += usize::from(case.keys.get(&request).await == Err(FetchError::Busy));
+    }
+    let unknown = KEY_UNKNOWN_MAX as usize;
+    assert_eq!(
+        (case.count(), refused),
+        (unknown, KEYS_MAX - unknown + 1),
+        "the real one was unknown too, once"
+    );
+    assert_eq!(case.get(None).await.unwrap().version, 1);
+    advance(KEY_FRESH).await;
+    case.get(None).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(
+        case.get(None).await.unwrap().version,
+        2,
+        "what is known is fetched anew whatever was made up"
+    );
 }
 
 #[tokio::test]

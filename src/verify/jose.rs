@@ -69,3 +69,20 @@ pub(super) fn object(encoded: &[u8]) -> Option<Map<String, Value>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7515, 4.1.11: what isn't understood and must be is refused.
+    #[test]
+    fn a_token_with_an_extension_that_must_be_understood_is_none() {
+        let splits = |header: &str| {
+            let compact = format!("{}.e30.AAAA", Encoding::Base64UrlUnpadded.encode(header.as_bytes()));
+            Parts::split(compact.as_bytes()).is_some()
+        };
+        assert!(splits(r#"{"alg":"HS256"}"#));
+        assert!(!splits(r#"{"alg":"HS256","crit":["exp"]}"#));
+        assert!(!splits(r#"{"alg":"HS256","crit":[]}"#));
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! The order of one delivery is [`Verifier::admit`]: unsigned handshakes, schemes over the raw bytes, signed
 //! handshakes, then the names of its events. It does no I/O: a key that must be fetched is asked for by
-//! [`Admission::NeedsKey`]. What data can't say is a file under `named`. `Verified` is the proof; nothing outside this module makes one.
+//! [`Admission::NeedsKey`]. What data can't say is a file under `named`. `Verified` is the proof; nothing outside
+//! this module makes one.
 
 mod acknowledgement;
 mod admission;

@@ -7,6 +7,7 @@ use super::encoding::Encoding;
 use super::error::CompileError;
 use super::jwk;
 use super::key::Problem;
+use super::secret::Secret;
 
 /// The algorithm of that name.
 pub(super) fn algorithm(name: &str) -> Result<&'static dyn VerificationAlgorithm, CompileError> {
@@ -39,6 +40,16 @@ pub(super) fn parse(
     let keys = candidates.iter().filter_map(|bytes| ParsedPublicKey::new(algorithm, bytes).ok());
     let keys: Vec<ParsedPublicKey> = keys.collect();
     if keys.is_empty() { Err("it is no public key of the scheme's algorithm".to_owned()) } else { Ok(keys) }
+}
+
+/// The keys in all of these secrets, each of which must have one.
+pub(super) fn parse_all(
+    algorithm: &'static dyn VerificationAlgorithm,
+    secrets: &[Secret],
+    strip_prefix: &[String],
+) -> Result<Vec<ParsedPublicKey>, Problem> {
+    let keys = secrets.iter().map(|secret| parse(algorithm, secret.bytes(), strip_prefix));
+    Ok(keys.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// The keys of a published document, of that algorithm and id; none of them is no problem, no document is.

@@ -64,10 +64,7 @@ impl Keys {
                     return Ok(Ok(Self::Published(place, algorithm)));
                 }
                 let prefixes = scope.expand_all(&scheme.key.strip_prefix)?;
-                let keys =
-                    secrets.iter().map(|secret| public_key::parse(algorithm, secret.bytes(), &prefixes));
-                keys.collect::<Result<Vec<_>, _>>()
-                    .map(|keys| Self::Public(keys.into_iter().flatten().collect()))
+                public_key::parse_all(algorithm, secrets, &prefixes).map(Self::Public)
             }
         })
     }

@@ -66,6 +66,13 @@ mod tests {
     }
 
     #[test]
+    fn a_document_type_and_an_entity_are_seen_alone_too() {
+        assert!(has_document_type(b"<?xml version='1.0'?><!DOCTYPE a SYSTEM 'file:///x'><a/>"));
+        assert!(has_document_type(b"<a><!ENTITY x 'y'></a>"));
+        assert!(!has_document_type(b"<a>DOCTYPE</a>"));
+    }
+
+    #[test]
     fn finds_elements_by_their_local_names() {
         let xml = "<a><Id>1</Id><sf:Id x='1'>2</sf:Id><IdX>3</IdX><XId>4</XId><Id/><Id></Id>Id</a>";
         assert_eq!(texts(xml, "Id"), ["1", "2", ""]);

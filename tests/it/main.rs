@@ -63,6 +63,7 @@ mod paths;
 mod providers_command;
 mod providers_over_http;
 mod real_input;
+mod salesforce;
 mod scarce;
 mod send;
 mod service_manager;

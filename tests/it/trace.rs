@@ -45,6 +45,20 @@ pub fn broken_promises<'d>(trace: &str, deliveries: &[&'d str]) -> Vec<(&'d str,
     broken
 }
 
+/// Whether every step, a call's name and a part of its arguments, began after the step before it had returned
+/// well; else the first that didn't.
+pub fn in_order<'s>(trace: &str, steps: &[(&'s str, &'s str)]) -> Result<(), (&'s str, &'s str)> {
+    let calls = calls(trace);
+    let mut since = 0;
+    for step in steps {
+        let is_step = |call: &&Call| {
+            call.begins >= since && call.name.starts_with(step.0) && call.text.contains(step.1)
+        };
+        since = calls.iter().filter(is_step).find_map(Call::succeeded).ok_or(*step)?;
+    }
+    Ok(())
+}
+
 fn judge(calls: &[Call], delivery: &str, answered: Option<usize>) -> Result<(), Broken> {
     let answered = answered.ok_or(Broken::NotAnswered)?;
     let written = calls
@@ -120,6 +134,15 @@ mod tests {
 
     fn judge(lines: &[&str]) -> Vec<(&'static str, Broken)> {
         broken_promises(&lines.join("\n"), &["d1"])
+    }
+
+    #[test]
+    fn steps_follow_each_other_or_the_first_that_does_not_is_named() {
+        let trace = [WRITE, SYNC, ANSWER].join("\n");
+        let (write, sync, answer) = (("pwrite", "d1"), ("fdatasync", "wal>"), ("write", "200 OK"));
+        assert_eq!(in_order(&trace, &[write, sync, answer]), Ok(()));
+        assert_eq!(in_order(&trace, &[sync, write]), Err(write));
+        assert_eq!(in_order(&[WRITE, ANSWER].join("\n"), &[write, sync, answer]), Err(sync));
     }
 
     #[test]

@@ -44,13 +44,10 @@ pub(super) fn compile(parts: &Parts<'_>) -> Compiled {
     let place = if secrets.is_empty() { KeyPlace::of(scheme, scope)? } else { None };
     let keys = match place {
         Some(place) => Keys::Published(place),
-        None => {
-            let given = secrets.iter().map(|secret| public_key::parse(algorithm, secret.bytes(), &[]));
-            match given.collect::<Result<Vec<_>, _>>() {
-                Ok(keys) => Keys::Given(keys.into_iter().flatten().collect()),
-                Err(problem) => return Ok(Err(problem)),
-            }
-        }
+        None => match public_key::parse_all(algorithm, secrets, &[]) {
+            Ok(keys) => Keys::Given(keys),
+            Err(problem) => return Ok(Err(problem)),
+        },
     };
     let sources: Vec<Source> =
         scope.expand_all(&scheme.from)?.iter().map(|text| Source::parse(text)).collect::<Result<_, _>>()?;

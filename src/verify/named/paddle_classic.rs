@@ -24,10 +24,8 @@ struct PaddleClassic {
 
 pub(super) fn compile(parts: &Parts<'_>) -> Compiled {
     let algorithm = public_key::algorithm("rsa-sha1")?;
-    let keys = parts.secrets.iter().map(|secret| public_key::parse(algorithm, secret.bytes(), &[]));
-    let keys: Result<Vec<_>, _> = keys.collect();
-    Ok(keys
-        .map(|keys| Box::new(PaddleClassic { keys: keys.into_iter().flatten().collect() }) as Box<dyn Named>))
+    let keys = public_key::parse_all(algorithm, parts.secrets, &[]);
+    Ok(keys.map(|keys| Box::new(PaddleClassic { keys }) as Box<dyn Named>))
 }
 
 impl Named for PaddleClassic {

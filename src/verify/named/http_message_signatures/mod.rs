@@ -103,8 +103,7 @@ fn keys(public: Public, derivation: &Derivation, secrets: &[Secret]) -> Result<K
         let key = |secret: &Secret| Ok(hmac::Key::new(hmac::HMAC_SHA256, &derivation.key(secret)?));
         return secrets.iter().map(key).collect::<Result<_, Problem>>().map(Keys::Mac);
     };
-    let parsed = secrets.iter().map(|secret| public_key::parse(algorithm, secret.bytes(), &[]));
-    Ok(Keys::Public(parsed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
+    public_key::parse_all(algorithm, secrets, &[]).map(Keys::Public)
 }
 
 /// What must be covered, `content-digest` always: a signature without it says nothing of the body.
