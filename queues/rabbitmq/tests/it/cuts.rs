@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties};
@@ -110,8 +110,10 @@ async fn a_retry_is_nowhere_lost(broker: &RabbitMq) {
     let proxy = Proxy::to(broker.address()).await;
     let url = vec![broker.url_at(proxy.port())];
     let unlucky = worker(&Options { url, ..direct.clone() }).await;
-    let mut given_back = 0;
-    for round in 0..60_u64 {
+    let (mut given_back, mut round, began) = (0, 0_u64, Instant::now());
+    while given_back < 200 || proxy.connections_total() < 25 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{given_back} in {}", proxy.connections_total());
+        round += 1;
         proxy.cut_after(
             if round % 3 == 0 { Direction::Down } else { Direction::Up },
             3_000 + round * 1_389 % 12_000,
@@ -119,7 +121,7 @@ async fn a_retry_is_nowhere_lost(broker: &RabbitMq) {
         let Ok(messages) = unlucky.receive(8, LEASE, Duration::from_millis(200)).await else { continue };
         for (n, message) in messages.iter().enumerate() {
             let done = match n {
-                7 if round % 4 == 0 => unlucky.dead_letter(message, "unlucky").await,
+                7 if round % 16 == 0 => unlucky.dead_letter(message, "unlucky").await,
                 0 | 2 | 4 => unlucky.release(message, Duration::ZERO, true).await,
                 _ => unlucky.release(message, Duration::from_millis(10), true).await,
             };
