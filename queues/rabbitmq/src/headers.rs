@@ -57,7 +57,8 @@ impl Letter {
         let again = i64::from(self.redelivered);
         let delivered = self.header("x-delivery-count").and_then(integer).unwrap_or(again);
         let counted = self.header(ATTEMPTS).and_then(integer).unwrap_or(0);
-        u32::try_from(counted.saturating_add(delivered).saturating_add(1)).unwrap_or(u32::MAX).max(1)
+        let attempt = counted.saturating_add(delivered).saturating_add(1);
+        u32::try_from(attempt.max(1)).unwrap_or(u32::MAX)
     }
 
     /// The application's headers, as far as they are texts: without the broker's and without our bookkeeping.

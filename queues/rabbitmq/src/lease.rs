@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions};
 use lapin::{Acker, Consumer};
 use sluiced_queue::{ConsumeError, LeasedMessage};
 use tokio::time::timeout;
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::bounds;
 use crate::channel::OwnChannel;
 use crate::headers::Letter;
+use crate::session::answered;
 
 /// What was received together shares a channel, which is closed with the last of them.
 pub(crate) struct Together {
@@ -99,7 +100,11 @@ impl Leases {
         drop(lease);
         self.lock().remove(&message.tag);
         if let Some(Together { channel, marker }) = Arc::into_inner(together) {
-            drop(marker);
+            if let Some(marker) = marker {
+                // Closing alone would take it out of the count a moment later.
+                let _ =
+                    answered(channel.get().basic_cancel(marker.tag(), BasicCancelOptions::default())).await;
+            }
             channel.close().await;
         }
     }

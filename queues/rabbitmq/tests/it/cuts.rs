@@ -3,26 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties};
-use sluiced_queue::{WebHookQueueHandler, WebHookQueuePublisher};
+use sluiced_queue::{WebHookQueueConsumer, WebHookQueueHandler, WebHookQueuePublisher};
 use sluiced_rabbitmq::Options;
 use sluiced_test_brokers::{Direction, Proxy, RabbitMq, until};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::raw::Raw;
-use crate::support::{options, ready, scenario, started, webhook};
+use crate::support::{LEASE, options, ready, scenario, started, webhook, worker};
 
-const ROUNDS: u64 = 40;
+const ROUNDS: u64 = 20;
 const PUBLISHERS: usize = 64;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cuts() {
     let broker = RabbitMq::start().await;
     scenario("no receipt without its message", no_receipt_without_its_message(&broker)).await;
+    scenario("a retry is nowhere lost", a_retry_is_nowhere_lost(&broker)).await;
     scenario("an unanswered channel is not reused", an_unanswered_channel_is_not_reused(&broker)).await;
 }
 
@@ -96,6 +97,56 @@ async fn an_unanswered_channel_is_not_reused(broker: &RabbitMq) {
         }
     }
     assert_eq!(proxy.connections_total(), 1, "late answers cost channels, not the connection");
+}
+
+/// A worker whose connection is cut at every possible step of giving messages back, or up.
+async fn a_retry_is_nowhere_lost(broker: &RabbitMq) {
+    const MESSAGES: usize = 40;
+    let direct = options(broker, "retries");
+    let queue = started(direct.clone()).await;
+    let contexts: Vec<_> = (0..MESSAGES).map(|_| webhook()).collect();
+    let publishes = contexts.iter().map(|context| queue.publish(context)).collect::<JoinSet<_>>();
+    assert!(publishes.join_all().await.iter().all(Result::is_ok));
+    let proxy = Proxy::to(broker.address()).await;
+    let url = vec![broker.url_at(proxy.port())];
+    let unlucky = worker(&Options { url, ..direct.clone() }).await;
+    let (mut given_back, mut round, began) = (0, 0_u64, Instant::now());
+    while given_back < 200 || proxy.connections_total() < 25 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{given_back} in {}", proxy.connections_total());
+        round += 1;
+        proxy.cut_after(
+            if round % 3 == 0 { Direction::Down } else { Direction::Up },
+            3_000 + round * 1_389 % 12_000,
+        );
+        let Ok(messages) = unlucky.receive(8, LEASE, Duration::from_millis(200)).await else { continue };
+        for (n, message) in messages.iter().enumerate() {
+            let done = match n {
+                7 if round % 16 == 0 => unlucky.dead_letter(message, "unlucky").await,
+                0 | 2 | 4 => unlucky.release(message, Duration::ZERO, true).await,
+                _ => unlucky.release(message, Duration::from_millis(10), true).await,
+            };
+            given_back += usize::from(done.is_ok());
+        }
+    }
+    drop(unlucky);
+    assert!(
+        given_back > 50 && proxy.connections_total() > 20,
+        "{given_back} in {}",
+        proxy.connections_total()
+    );
+    let survivor = worker(&direct).await;
+    let mut seen = BTreeMap::new();
+    while !survivor.backlog().await.unwrap().is_empty() {
+        for message in survivor.receive(10, LEASE, Duration::from_millis(500)).await.unwrap() {
+            *seen.entry(message.context().unwrap().message_id).or_default() += 1;
+            survivor.acknowledge(&message).await.unwrap();
+        }
+    }
+    let dead = Raw::connect(&broker.url()).await.drain("retries.dead").await;
+    eprintln!("{given_back} given back or up; {} in the queue, {} dead", seen.len(), dead.len());
+    seen.extend(dead);
+    let ids: Vec<Uuid> = contexts.iter().map(|context| context.message_id).collect();
+    assert_eq!(missing(&ids, &seen), 0);
 }
 
 fn missing(confirmed: &[Uuid], there: &BTreeMap<Uuid, usize>) -> usize {

@@ -61,7 +61,7 @@ async fn killed_and_restarted(broker: &mut RabbitMq, queue: &RabbitMqQueue) {
         confirmed.extend(ids.unwrap());
     }
     assert!(began.elapsed() < Duration::from_secs(2), "pending publishes hung: {:?}", began.elapsed());
-    assert_ne!(queue.health(), Health::Ready);
+    until("the loss is known", async || queue.health() != Health::Ready).await;
     broker.restart().await;
     ready(queue).await;
     enqueued(queue, &webhook()).await;
@@ -77,7 +77,7 @@ async fn frozen(broker: &RabbitMq, queue: &RabbitMqQueue) {
     let pending = queue.publish(&webhook()).await;
     assert!(pending.is_err(), "{pending:?}");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert_ne!(queue.health(), Health::Ready);
+    until("the loss is known", async || queue.health() != Health::Ready).await;
     broker.thaw();
     ready(queue).await;
     enqueued(queue, &webhook()).await;
