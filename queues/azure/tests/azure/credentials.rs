@@ -53,8 +53,10 @@ async fn a_sas_with_characters_that_urls_escape_is_enough() {
     let mut ends = (0..).map(|n| format!("2099-01-01T00:{:02}:{:02}Z", n / 60, n % 60));
     let escaped = |sas: &String| sas.contains("%2B") && sas.contains("%2F") && sas.contains("%3D");
     let sas = ends.by_ref().map(|ends| sas("raup", &ends)).find(escaped).unwrap();
+    let everything = options(azurite.connection_string());
+    ready(&everything).await.close().await;
     for url in [with_sas(&azurite, &sas), format!("http://{}/{ACCOUNT}?{sas}", azurite.address())] {
-        let (queue, consumer) = filled(&options(url), 1).await;
+        let (queue, consumer) = filled(&sluiced_azure::Options { url, ..everything.clone() }, 1).await;
         assert_eq!(one(&consumer).await.attempt, 1);
         queue.close().await;
     }
@@ -90,6 +92,17 @@ async fn a_sas_that_may_not_add_is_misconfigured_and_does_not_flap() {
         assert_ne!(queue.health(), Health::Ready);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_sas_that_may_not_create_the_missing_queue_says_so() {
+    let azurite = Azurite::start().await;
+    let queue = AzureQueue::start(options(with_sas(&azurite, &sas("raup", "2099-01-01")))).unwrap();
+    let error = queue.enqueue(&message("{}")).await.unwrap_err();
+    let EnqueueError::Unroutable(why) = &error else { panic!("{error:?}") };
+    assert!(why.contains("these credentials may not create it"), "{why}");
+    assert_eq!(&not_ready(&queue).await, why);
     queue.close().await;
 }
 

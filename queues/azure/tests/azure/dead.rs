@@ -7,13 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sluiced_azure::{AzureConsumer, AzureDeadLetters, Options};
 use sluiced_queue::{
-    ConsumeError, DeadLetter, DeadLetterError, DeadLetterStore, Format, WebHookQueueConsumer,
-    WebHookQueueContext,
+    DeadLetter, DeadLetterError, DeadLetterStore, Format, WebHookQueueConsumer, WebHookQueueContext,
 };
-use sluiced_test_brokers::{Azurite, until};
+use sluiced_test_brokers::Azurite;
 
-use crate::double::{Asked, Double, Reply, error, there};
-use crate::support::{LEASE, client, filled, letters, message, nothing, one, options};
+use crate::support::{LEASE, client, filled, letters, message, one, options};
 
 /// Buries everything that is there.
 async fn bury_all(consumer: &AzureConsumer, reason: &str) {
@@ -187,52 +185,4 @@ async fn without_a_poison_queue_there_are_no_letters() {
     assert_eq!(store.retry("x").await, nowhere);
     assert_eq!(store.purge("x").await, nowhere);
     assert_eq!(store.show("x").await.map(drop), nowhere);
-}
-
-/// The poison queue doesn't answer: the message stays where it is.
-#[tokio::test]
-async fn a_message_that_can_not_be_buried_is_not_deleted() {
-    let text = BASE64.encode(message("{}").encode());
-    let xml = format!(
-        "<QueueMessagesList><QueueMessage><MessageId>m</MessageId><PopReceipt>r</PopReceipt>\
-         <InsertionTime>Tue, 24 Nov 2026 08:00:00 GMT</InsertionTime>\
-         <DequeueCount>1</DequeueCount><MessageText>{text}</MessageText></QueueMessage></QueueMessagesList>"
-    );
-    let double = Double::start(move |asked: &Asked, _| match asked.method.as_str() {
-        "GET" if asked.is_probe() => there(1),
-        "GET" => Reply::Say(200, Vec::new(), xml.clone()),
-        "PUT" => Reply::Say(204, vec![("x-ms-popreceipt", "r2".into())], String::new()),
-        _ => error(400, "OutOfRangeInput"),
-    })
-    .await;
-    let consumer = AzureConsumer::connect(options(double.url())).await.unwrap();
-    let message = one(&consumer).await;
-    let outcome = consumer.dead_letter(&message, "no luck").await;
-    assert!(matches!(outcome, Err(ConsumeError::Failed(_))), "{outcome:?}");
-    assert!(double.asked().iter().all(|asked| asked.method != "DELETE"));
-    assert_eq!(double.sends().len(), 1);
-}
-
-/// Killed between the two steps: it is in both places, and comes again.
-#[tokio::test]
-async fn a_worker_that_dies_while_it_buries_loses_nothing() {
-    let azurite = Azurite::start().await;
-    let direct = options(azurite.connection_string());
-    let (_queue, watcher) = filled(&direct, 1).await;
-    let proxy = sluiced_test_brokers::Proxy::to(azurite.address()).await;
-    let url = azurite.connection_string_at(proxy.port());
-    let consumer = AzureConsumer::connect(Options { url, ..direct.clone() }).await.unwrap();
-    let taken = one(&consumer).await;
-    let poison = client(&azurite, &format!("{}-poison", direct.queue_name));
-    poison.create(None).await.unwrap();
-    let dying = consumer.dead_letter(&taken, "no luck");
-    let cutting = async {
-        until("the letter is there", async || !shown(&azurite, &direct).await.is_empty()).await;
-        proxy.refuse();
-    };
-    let (outcome, ()) = tokio::join!(dying, cutting);
-    let left = watcher.backlog().await.unwrap();
-    // Either it was done before the cut, or the message is still there.
-    assert!(outcome.is_ok() == left.is_empty(), "{outcome:?}, {left:?}");
-    nothing(&watcher).await;
 }

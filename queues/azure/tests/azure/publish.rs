@@ -13,7 +13,6 @@ use sluiced_queue::{
 use sluiced_test_brokers::{Azurite, until, until_within};
 use tokio::task::JoinSet;
 
-use crate::double::{Double, Reply, there};
 use crate::support::{LEASE, client, filled, message, not_ready, options, ready};
 
 #[tokio::test]
@@ -147,26 +146,6 @@ async fn check_tells_of_a_queue_that_is_missing_and_creates_nothing() {
     let forbidden = sluiced_azure::Options { declare: false, ..options };
     let error = sluiced_azure::check(&forbidden).await.unwrap_err();
     assert!(error.contains("az storage queue create"), "{error}");
-}
-
-#[tokio::test]
-async fn more_messages_than_may_be_on_their_way_fail_at_once() {
-    let double = Double::start(|asked, _| if asked.is_send() { Reply::Stall } else { there(0) }).await;
-    let queue = ready(&sluiced_azure::Options { concurrency: 4, ..options(double.url()) }).await;
-    let mut sending = JoinSet::new();
-    for _ in 0..1_024 {
-        sending.spawn(queue.publish(&message("{}")));
-    }
-    until("some are on their way", async || double.sends().len() == 4).await;
-    let began = std::time::Instant::now();
-    let error = queue.enqueue(&message("{}")).await.unwrap_err();
-    assert!(matches!(&error, EnqueueError::Unavailable(why) if why.contains("1024 messages")), "{error:?}");
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
-    for sent in sending.join_all().await {
-        assert_eq!(sent, Err(EnqueueError::TimedOut { deadline_ms: 3_000 }));
-    }
-    assert_eq!(double.sends().len(), 4, "those that waited were never sent");
-    queue.close().await;
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ pub(crate) async fn nothing(consumer: &AzureConsumer) {
 
 /// Azure's own client, with a SAS that may do everything.
 pub(crate) fn client(azurite: &Azurite, queue: &str) -> QueueClient {
-    let sas = crate::credentials::sas("raup", "2099-01-01");
+    let sas = crate::credentials::sas("racwdup", "2099-01-01");
     let account = sluiced_test_brokers::azurite::ACCOUNT;
     let url = format!("http://{}/{account}/{queue}?{sas}", azurite.address());
     QueueClient::new(Url::parse(&url).unwrap(), None, None).unwrap()

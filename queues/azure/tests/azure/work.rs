@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use sluiced_azure::AzureConsumer;
 use sluiced_queue::{Backlog, ConsumeError, WebHookQueueConsumer};
 use sluiced_test_brokers::{Azurite, Direction, Flow, Proxy, until};
 
-use crate::double::{Asked, Double, Reply, error, there};
-use crate::support::{LEASE, client, filled, message, nothing, one, options};
+use crate::support::{LEASE, client, filled, nothing, one, options};
 
 #[tokio::test]
 async fn without_a_queue_a_worker_waits_and_creates_none() {
@@ -57,63 +54,6 @@ async fn an_extension_that_nobody_waits_for_does_not_lose_the_message() {
     nothing(&consumer).await;
 }
 
-/// One message with the id `m`, and an answer for whatever is done with it.
-fn one_message(asked: &Asked) -> Option<Reply> {
-    if asked.is_probe() {
-        return Some(there(1));
-    }
-    let text = BASE64.encode(message("{}").encode());
-    let xml = format!(
-        "<?xml version=\"1.0\"?><QueueMessagesList><QueueMessage><MessageId>m</MessageId>\
-         <InsertionTime>Tue, 24 Nov 2026 08:00:00 GMT</InsertionTime><PopReceipt>r</PopReceipt>\
-         <DequeueCount>1</DequeueCount><MessageText>{text}</MessageText></QueueMessage></QueueMessagesList>"
-    );
-    (asked.method == "GET").then_some(Reply::Say(200, Vec::new(), xml))
-}
-
-#[tokio::test]
-async fn an_acknowledgement_whose_answer_got_lost_counts() {
-    let double = Double::start(|asked: &Asked, before| {
-        one_message(asked).unwrap_or_else(|| {
-            // It was deleted, and the connection ended before the answer came.
-            if before == 2 { Reply::Hang } else { error(404, "MessageNotFound") }
-        })
-    })
-    .await;
-    let consumer = AzureConsumer::connect(options(double.url())).await.unwrap();
-    let message = one(&consumer).await;
-    consumer.acknowledge(&message).await.expect("gone is gone");
-    assert_eq!(consumer.acknowledge(&message).await, Err(ConsumeError::LeaseLost));
-}
-
-#[tokio::test]
-async fn a_first_answer_that_somebody_else_has_it_is_a_lost_lease() {
-    for (status, code) in [(404, "MessageNotFound"), (400, "PopReceiptMismatch")] {
-        let double =
-            Double::start(move |asked: &Asked, _| one_message(asked).unwrap_or_else(|| error(status, code)))
-                .await;
-        let consumer = AzureConsumer::connect(options(double.url())).await.unwrap();
-        let message = one(&consumer).await;
-        assert_eq!(consumer.acknowledge(&message).await, Err(ConsumeError::LeaseLost));
-        let message = one(&consumer).await;
-        assert_eq!(consumer.dead_letter(&message, "x").await, Err(ConsumeError::LeaseLost));
-        assert_eq!(double.sends().len(), 0, "what is lost isn't buried");
-    }
-}
-
-#[tokio::test]
-async fn leases_are_azures_whole_seconds_and_at_most_seven_days() {
-    let double = Double::start(|asked: &Asked, _| one_message(asked).unwrap()).await;
-    let consumer = AzureConsumer::connect(options(double.url())).await.unwrap();
-    for lease in [Duration::from_millis(1_500), Duration::ZERO, Duration::MAX] {
-        let _ = consumer.receive(1, lease, Duration::ZERO).await.unwrap();
-    }
-    let asked: Vec<String> = double.asked().into_iter().map(|asked| asked.target).collect();
-    for (target, seconds) in asked[1..].iter().zip([2, 1, 604_800]) {
-        assert!(target.contains(&format!("visibilitytimeout={seconds}")), "{target}");
-    }
-}
-
 #[tokio::test]
 async fn a_batch_larger_than_azures_comes_in_several_requests() {
     let azurite = Azurite::start().await;
@@ -127,19 +67,6 @@ async fn a_batch_larger_than_azures_comes_in_several_requests() {
 }
 
 #[tokio::test]
-async fn an_idle_worker_asks_about_once_a_second() {
-    let double = Double::start(|asked: &Asked, _| {
-        let empty = "<?xml version=\"1.0\"?><QueueMessagesList />".to_owned();
-        if asked.is_probe() { there(0) } else { Reply::Say(200, Vec::new(), empty) }
-    })
-    .await;
-    let consumer = AzureConsumer::connect(options(double.url())).await.unwrap();
-    assert_eq!(consumer.receive(1, LEASE, Duration::from_secs(6)).await, Ok(Vec::new()));
-    let looks = double.asked().len();
-    assert!((8..=14).contains(&looks), "{looks} in 6 s");
-}
-
-#[tokio::test]
 async fn a_backlog_that_can_not_be_asked_for_is_never_empty() {
     let azurite = Azurite::start().await;
     let proxy = Proxy::to(azurite.address()).await;
@@ -148,10 +75,6 @@ async fn a_backlog_that_can_not_be_asked_for_is_never_empty() {
     assert_eq!(consumer.backlog().await, Ok(Backlog::default()));
     proxy.refuse();
     assert!(matches!(consumer.backlog().await, Err(ConsumeError::Unavailable(_))));
-
-    let silent = Double::start(|_, _| Reply::Say(200, Vec::new(), String::new())).await;
-    let error = AzureConsumer::connect(options(silent.url())).await.unwrap_err();
-    assert!(matches!(error, ConsumeError::Unavailable(_)), "an answer without a count isn't 0: {error:?}");
 }
 
 #[tokio::test]

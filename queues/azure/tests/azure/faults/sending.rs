@@ -1,10 +1,11 @@
-//! What Azurite doesn't do on demand: errors, throttling, connections that end, answers that never come.
+//! Sending, when Azure answers what Azurite doesn't on demand: errors, throttling, connections that end, nothing.
 
 use std::time::{Duration, Instant};
 
 use sluiced_azure::Options;
-use sluiced_queue::{EnqueueError, Health, WebHookQueueHandler};
+use sluiced_queue::{EnqueueError, Health, WebHookQueueHandler, WebHookQueuePublisher};
 use sluiced_test_brokers::{until, until_within};
+use tokio::task::JoinSet;
 
 use crate::double::{Asked, Double, Reply, between, error, error_with, there};
 use crate::support::{DEADLINE, message, not_ready, options, ready};
@@ -225,6 +226,26 @@ async fn a_queue_that_is_ready_is_left_alone() {
     queue.close().await;
 }
 
+#[tokio::test]
+async fn more_messages_than_may_be_on_their_way_fail_at_once() {
+    let double = Double::start(|asked, _| if asked.is_send() { Reply::Stall } else { there(0) }).await;
+    let queue = ready(&Options { concurrency: 4, ..options(double.url()) }).await;
+    let mut sending = JoinSet::new();
+    for _ in 0..1_024 {
+        sending.spawn(queue.publish(&message("{}")));
+    }
+    until("some are on their way", async || double.sends().len() == 4).await;
+    let began = Instant::now();
+    let error = queue.enqueue(&message("{}")).await.unwrap_err();
+    assert!(matches!(&error, EnqueueError::Unavailable(why) if why.contains("1024 messages")), "{error:?}");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    for sent in sending.join_all().await {
+        assert_eq!(sent, Err(EnqueueError::TimedOut { deadline_ms: 3_000 }));
+    }
+    assert_eq!(double.sends().len(), 4, "those that waited were never sent");
+    queue.close().await;
+}
+
 /// Run by the test below, in a process whose environment names a proxy that isn't there.
 #[tokio::test]
 #[ignore = "needs the environment that `proxies_of_the_environment_are_not_asked_for_this_machine` makes"]
@@ -249,7 +270,7 @@ async fn under_a_proxy() {
 async fn proxies_of_the_environment_are_not_asked_for_this_machine() {
     let test = std::env::current_exe().unwrap();
     let mut child = tokio::process::Command::new(test);
-    child.args(["--exact", "faults::under_a_proxy", "--ignored", "--nocapture"]);
+    child.args(["--exact", "faults::sending::under_a_proxy", "--ignored", "--nocapture"]);
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"] {
         child.env(name, "http://127.0.0.1:1");
     }
