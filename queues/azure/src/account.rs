@@ -111,7 +111,7 @@ fn endpoint(text: &str, what: &str) -> Result<Url, String> {
     }
     // An emulator has the account's name as its path. At Azure a path is most likely the queue's name.
     let azures = url.host_str().is_some_and(|host| host.contains(".queue."));
-    if azures && url.path().trim_matches('/') != "" {
+    if azures && !url.path().trim_matches('/').is_empty() {
         return Err(format!("{what} has a path; the queue's name isn't part of it but an option of its own"));
     }
     if url.host_str().is_some_and(|host| host.contains(".blob.") || host.contains(".table.")) {

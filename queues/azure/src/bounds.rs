@@ -21,6 +21,9 @@ pub(crate) const PENDING_MAX: usize = 1_024;
 /// A publish ends by then unless configured, and late confirmations have until then to come.
 pub(crate) const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
 
+/// A send isn't begun with less time than this before its deadline.
+pub(crate) const SEND_LEAST: Duration = Duration::from_millis(50);
+
 /// A send that has had no answer for so long makes the watch ask whether anybody is there: Azure answers in
 /// milliseconds, and a service that is frozen must be known to be before many deadlines are missed.
 pub(crate) const STALL: Duration = Duration::from_secs(3);

@@ -118,7 +118,7 @@ mod tests {
 
     fn refused(options: Options) -> String {
         let made = credential(&options, &Url::parse(ENDPOINT).unwrap());
-        made.err().expect("it can't be made").to_string()
+        made.expect_err("it can't be made").to_string()
     }
 
     #[test]

@@ -140,6 +140,7 @@ fn answered(status: u16, response: Option<&RawResponse>) -> Fault {
         Kind::NotPermitted => format!(
             "not permitted ({said}): a SAS needs sp=raup; Entra ID the role Storage Queue Data Contributor"
         ),
+        _ if code.is_empty() && status < 500 => format!("{said} was answered, and not as Azure does it"),
         _ => format!("Azure answered {said}"),
     };
     Fault { kind, text, retry_after }
@@ -155,8 +156,9 @@ fn kind(status: u16, code: &str) -> Kind {
         (429, _) | (_, "ServerBusy") => Kind::Throttled,
         (403, code) if NOT_PERMITTED.contains(&code) => Kind::NotPermitted,
         (401 | 403 | 407, _) | (_, "InvalidAuthenticationInfo") => Kind::Refused,
-        // Redirects are somebody in between: a captive portal, a proxy.
-        (300..=399 | 408 | 500..=599, _) => Kind::ServerError,
+        (408 | 500..=599, _) => Kind::ServerError,
+        // All that Azure refuses has a code. Without one somebody else speaks: a proxy, a captive portal.
+        (_, "") => Kind::ServerError,
         _ => Kind::Rejected,
     }
 }

@@ -116,9 +116,11 @@ impl Options {
         if !(1..=bounds::SENDS_LIMIT).contains(&self.concurrency) {
             return Err(OptionsError(format!("concurrency must be 1 to {}", bounds::SENDS_LIMIT)));
         }
-        if self.publish_deadline.is_zero() || self.publish_deadline > bounds::READ_DEADLINE {
-            let most = bounds::READ_DEADLINE.as_secs();
-            return Err(OptionsError(format!("publish_deadline must be above 0 and at most {most} s")));
+        if self.publish_deadline <= bounds::SEND_LEAST || self.publish_deadline > bounds::READ_DEADLINE {
+            let (least, most) = (bounds::SEND_LEAST.as_millis(), bounds::READ_DEADLINE.as_secs());
+            return Err(OptionsError(format!(
+                "publish_deadline must be above {least} ms and at most {most} s"
+            )));
         }
         Ok(())
     }

@@ -58,6 +58,8 @@ impl Sender {
             return Err(EnqueueError::Unavailable(format!("{most} messages are on their way already")));
         };
         let sent = match timeout_at(until, self.lanes.sending.acquire()).await {
+            // With what is left a message would get lost on its way, or arrive and nobody would know.
+            Ok(_) if until <= Instant::now() + bounds::SEND_LEAST => Err(Fault::late(self.publish_deadline)),
             Ok(permit) => {
                 let _permit = permit.expect("the semaphore is never closed");
                 self.with_retries(body, until).await

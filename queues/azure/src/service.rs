@@ -102,11 +102,16 @@ impl Queue {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Creates the queue; fine if somebody else just did.
+    /// Creates the queue, which is known to be missing; fine if somebody else just did.
     pub(crate) async fn create(&self, within: Duration) -> Result<(), Fault> {
         match in_time(within, self.client.create(None)).await {
             Ok(_) => Ok(()),
             Err(fault) if fault.kind == Kind::QueueExists => Ok(()),
+            // A SAS for one queue never may, and one for the account only with `c` or `w` in it.
+            Err(fault) if fault.kind == Kind::NotPermitted => Err(Fault::new(
+                Kind::NoQueue,
+                format!("there is no queue {}, and these credentials may not create it", self.name),
+            )),
             Err(fault) => Err(fault),
         }
     }

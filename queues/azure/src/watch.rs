@@ -173,7 +173,7 @@ impl Watch {
                 tracing::warn!(backend, address, queue, handler, why, way_out, "destination missing");
             }
             Logged::Lost => {
-                tracing::warn!(backend, address, queue, handler, why, retry = true, "broker lost")
+                tracing::warn!(backend, address, queue, handler, why, retry = true, "broker lost");
             }
             Logged::Nothing | Logged::Connected => {}
         }

@@ -1,0 +1,4 @@
+//! Against a double, for the faults that Azurite doesn't have. These need no emulator, and wait a lot.
+
+mod sending;
+mod working;
