@@ -90,3 +90,4 @@ mod work_outage;
 mod work_retry;
 mod work_stop;
 mod work_tls;
+mod workers;
