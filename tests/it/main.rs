@@ -78,6 +78,7 @@ mod stopping;
 mod stopping_under_load;
 mod store;
 mod sync_order;
+mod traps;
 mod verify_command;
 mod work;
 mod work_example;
