@@ -254,7 +254,13 @@ impl Picker<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Zeroizing<String>>, ConfigError> {
         if backend == "embedded" {
-            return Ok(Vec::new());
+            let chosen = self.origin("queue.backend") != "default";
+            return match (&flags.queue_url, file) {
+                _ if chosen => Ok(Vec::new()),
+                (Some(_), _) => Err(queue::no_broker(&self.flag_origin("queue_url"))),
+                (None, Some(_)) => Err(queue::no_broker("queue.url")),
+                (None, None) => Ok(Vec::new()),
+            };
         }
         let (addresses, origin) = match &flags.queue_url {
             Some(text) => (Addresses::of_flag(text)?, self.flag_origin("queue_url")),
@@ -271,8 +277,13 @@ impl Picker<'_> {
         Ok(addresses.urls)
     }
 
+    /// Where a value that was read already came from.
+    fn origin(&self, key: &str) -> &str {
+        self.shown.iter().find(|shown| shown.key == key).map_or("", |shown| &shown.origin)
+    }
+
     fn check_spool(&self, queue: &QueueConfig) -> Result<(), ConfigError> {
-        let origin = |key: &str| self.shown.iter().find(|s| s.key == key).map_or("", |s| &s.origin);
+        let origin = |key: &str| self.origin(key);
         if queue.ack_deadline < bounds::ACK_DEADLINE_MIN || queue.ack_deadline > bounds::ACK_DEADLINE_MAX {
             return Err(ConfigError(format!(
                 "{}: the acknowledgement's deadline is {}; take 10ms to 20s",
