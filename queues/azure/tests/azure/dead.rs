@@ -45,6 +45,12 @@ async fn shown(azurite: &Azurite, options: &Options) -> Vec<String> {
     shown.unwrap_or_default().into_iter().map(|message| message.message_text.unwrap()).collect()
 }
 
+/// The year in which the first message of a queue expires.
+async fn expiry(azurite: &Azurite, queue: &str) -> i32 {
+    let shown = client(azurite, queue).peek_messages(None).await.unwrap().into_model().unwrap().items;
+    shown.unwrap()[0].expiration_time.unwrap().year()
+}
+
 #[tokio::test]
 async fn a_dead_letter_is_the_message_with_its_reason_behind_it_and_comes_back_as_it_was() {
     let azurite = Azurite::start().await;
@@ -60,11 +66,14 @@ async fn a_dead_letter_is_the_message_with_its_reason_behind_it_and_comes_back_a
         assert_eq!(json["sluicedattempts"], 1);
         let context = WebHookQueueContext::decode_message(&text, &[]).expect("other readers can read it");
         assert_eq!(context, original.context().unwrap());
+        let poison = format!("{}-poison", options.queue_name);
+        assert_eq!(expiry(&azurite, &poison).await, 9999, "a dead letter never expires");
 
         let store = letters(&options).await;
         let letter = store.list(None, 10).await.unwrap().remove(0);
         assert_eq!(letter.message, original.message);
         store.retry(&letter.id).await.unwrap();
+        assert_eq!(expiry(&azurite, &options.queue_name).await, 9999, "nor does one that was put back");
         let again = one(&consumer).await;
         assert_eq!((&again.message, again.attempt), (&original.message, 1));
         assert_eq!(shown(&azurite, &options).await, [""; 0]);

@@ -32,6 +32,12 @@ async fn a_message_handed_back_unfailed_is_no_attempt_for_another_worker_either(
     other.release(&again, Duration::ZERO, false).await.unwrap();
     let third = one(&first).await;
     assert_eq!((third.attempt, &third.message), (1, &original.message));
+    // It is rewritten each time.
+    first.release(&third, Duration::ZERO, false).await.unwrap();
+    let shown = client(&azurite, &options.queue_name).peek_messages(None).await.unwrap();
+    let shown = shown.into_model().unwrap().items.unwrap().remove(0);
+    assert_eq!(shown.expiration_time.unwrap().year(), 9999, "it still never expires");
+    let third = one(&first).await;
     first.release(&third, Duration::ZERO, true).await.unwrap();
     let failed = one(&other).await;
     assert_eq!((failed.attempt, &failed.message), (2, &original.message));
