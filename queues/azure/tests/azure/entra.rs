@@ -33,18 +33,28 @@ fn tls(dir: &Path) -> TlsAcceptor {
 }
 
 /// As Entra ID gives it, and as the metadata service does.
-fn token(asked: &Asked) -> Reply {
+fn token(asked: &Asked, _: usize) -> Reply {
+    token_for(asked, 3_600)
+}
+
+/// One that should be replaced at once, and then nothing.
+fn last_token(asked: &Asked, before: usize) -> Reply {
+    if before == 0 { token_for(asked, 200) } else { Reply::Stall }
+}
+
+fn token_for(asked: &Asked, seconds: i64) -> Reply {
     assert!(asked.target.contains("token"), "{asked:?}");
     let managed = asked.method == "GET";
-    let ends = jiff::Timestamp::now().as_second() + 3_600;
-    let life = if managed { format!("\"expires_on\":\"{ends}\"") } else { "\"expires_in\":3600".into() };
+    let ends = jiff::Timestamp::now().as_second() + seconds;
+    let life =
+        if managed { format!("\"expires_on\":\"{ends}\"") } else { format!("\"expires_in\":{seconds}") };
     let body = format!(
         "{{\"token_type\":\"Bearer\",\"resource\":\"https://storage.azure.com\",{life},\"access_token\":\"{TOKEN}\"}}"
     );
     Reply::Say(200, vec![("content-type", "application/json".into())], body)
 }
 
-fn refused(_: &Asked) -> Reply {
+fn refused(_: &Asked, _: usize) -> Reply {
     let body = format!(
         "{{\"error\":\"invalid_client\",\"error_description\":\"AADSTS7000215: Invalid client secret: {SECRET}\",\
          \"error_codes\":[7000215]}}"
@@ -56,7 +66,7 @@ fn refused(_: &Asked) -> Reply {
 struct Case {
     credential: &'static str,
     variables: Vec<(&'static str, String)>,
-    answer: fn(&Asked) -> Reply,
+    answer: fn(&Asked, usize) -> Reply,
     /// Managed identities are asked for in clear, on the machine.
     plain: bool,
 }
@@ -73,8 +83,7 @@ async fn run(case: Case) -> (Vec<Asked>, Vec<Asked>, String) {
             },
         )
         .await;
-    let answer = case.answer;
-    let entra = Double::start_over((!case.plain).then_some(tls), move |asked, _| answer(asked)).await;
+    let entra = Double::start_over((!case.plain).then_some(tls), case.answer).await;
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "entra::with_an_identity", "--ignored", "--nocapture"]).kill_on_drop(true);
     for name in ["AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE", "IDENTITY_ENDPOINT"] {
@@ -112,6 +121,9 @@ async fn with_an_identity() {
     let queue = AzureQueue::start(options.clone()).unwrap();
     let sent = queue.enqueue(&message("{}")).await;
     println!("sent: {sent:?}\nhealth: {:?}\n{options:?} {queue:?}", queue.health());
+    for _ in 0..of("SLUICED_TEST_MORE").map_or(0, |more| more.parse().unwrap()) {
+        println!("more: {:?}", queue.enqueue(&message("{}")).await);
+    }
     println!("checked: {:?}", sluiced_azure::check(&options).await);
     queue.close().await;
 }
@@ -144,6 +156,16 @@ async fn a_client_secret_is_changed_for_a_token_once_and_each_request_carries_it
     let body = "grant_type=client_credentials&scope=https%3A%2F%2Fstorage.azure.com%2F.default";
     let whole = format!("client_id={CLIENT}&client_secret=hush%7Emade%2Fup%2Bsecret&{body}");
     assert_eq!(entra[0].body, whole);
+}
+
+#[tokio::test]
+async fn while_the_last_token_is_good_nobody_fails_for_want_of_the_next() {
+    let variables = [secret(), vec![("SLUICED_TEST_MORE", "5".into())]].concat();
+    let case = Case { credential: "client-secret", variables, answer: last_token, plain: false };
+    let (entra, queue, text) = run(case).await;
+    assert_stored(&queue, &text);
+    assert_eq!(text.matches("more: Ok(").count(), 5, "{text}");
+    assert!(entra.len() > 1, "it was asked for the next");
 }
 
 #[tokio::test]

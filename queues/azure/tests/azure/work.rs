@@ -88,7 +88,7 @@ async fn somebody_elses_text_is_handed_out_as_it_is_and_not_rewritten() {
     let azurite = Azurite::start().await;
     let options = options(azurite.connection_string());
     let (_queue, consumer) = filled(&options, 0).await;
-    let text = "{\"plain\": \"<&>\"}";
+    let text = " {\"plain\": \"<&>\"}\t\n ";
     let other = client(&azurite, &options.queue_name);
     let body = azure_storage_queue::models::QueueMessage { message_text: Some(text.into()) };
     other.send_message(body.try_into().unwrap(), None).await.unwrap();
