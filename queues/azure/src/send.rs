@@ -84,7 +84,8 @@ impl Sender {
             };
             drop(lane);
             self.prepare(&mut retries, fault.clone(), began, until).await?;
-            last = Some(fault);
+            // A queue that was missing isn't any more.
+            last = (fault.kind != Kind::NoQueue).then_some(fault);
         }
     }
 
