@@ -1,14 +1,16 @@
 //! The log's few lines about an outage: what is wrong and what to do, once; that it is over, once.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::bounds;
 use crate::handler::EnqueueError;
 
 /// What kind of trouble: each is told once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Trouble {
     Away,
     Late,
@@ -17,8 +19,6 @@ pub(super) enum Trouble {
     Unroutable,
     Misconfigured,
 }
-
-const KINDS: usize = 6;
 
 /// The same is told again after it was over for so long.
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
@@ -38,7 +38,12 @@ impl Trouble {
 
     /// Whether one message alone may be the reason.
     pub(super) fn may_be_one_message(self) -> bool {
-        matches!(self, Self::Rejected | Self::Unroutable)
+        matches!(self, Self::Rejected)
+    }
+
+    /// Whether it is about where the message should go: others may get to where they should.
+    pub(super) fn is_the_routes(self) -> bool {
+        matches!(self, Self::Full | Self::Unroutable | Self::Misconfigured)
     }
 
     /// Whether time alone may mend it.
@@ -68,7 +73,7 @@ pub(super) struct Outage {
 #[derive(Debug)]
 struct Open {
     began: Instant,
-    told: [Option<Instant>; KINDS],
+    told: HashMap<(Trouble, String), Instant>,
     draining: bool,
     /// Trouble was told, and nothing of its end yet.
     news: bool,
@@ -77,7 +82,7 @@ struct Open {
 
 impl Open {
     fn new() -> Self {
-        Self { began: Instant::now(), told: [None; KINDS], draining: false, news: true, drained: 0 }
+        Self { began: Instant::now(), told: HashMap::new(), draining: false, news: true, drained: 0 }
     }
 }
 
@@ -88,26 +93,51 @@ impl Outage {
 
     /// Messages go to the spool, or stay there.
     pub(super) fn trouble(&self, trouble: Trouble, why: &str) {
-        let told = self.with(|open| {
+        self.trouble_on(trouble, "", why);
+    }
+
+    /// The same for those of one route, where a destination has more than one. Each has its own line.
+    pub(super) fn trouble_on(&self, trouble: Trouble, route: &str, why: &str) {
+        if !self.is_news(trouble, route) {
+            return;
+        }
+        let destination = self.destination.as_str();
+        let route = (!route.is_empty()).then_some(route);
+        match trouble {
+            Trouble::Misconfigured | Trouble::Unroutable => {
+                tracing::error!(destination, route, why, what_to_do = trouble.what_to_do(), "spooling");
+            }
+            _ => tracing::warn!(destination, route, why, what_to_do = trouble.what_to_do(), "spooling"),
+        }
+    }
+
+    fn is_news(&self, trouble: Trouble, route: &str) -> bool {
+        self.with(|open| {
             let open = open.get_or_insert_with(Open::new);
-            let last = &mut open.told[trouble as usize];
-            let old = last.is_some_and(|at| open.draining && at.elapsed() > TOLD_AGAIN);
+            let key = (trouble, route.to_owned());
+            let last = open.told.get(&key);
+            // A route that is refused stays so while others are drained.
+            let over = open.draining && !trouble.is_the_routes();
+            let tell = match last {
+                Some(at) => over && at.elapsed() > TOLD_AGAIN,
+                None => open.told.len() < bounds::ROUTES_MAX,
+            };
             open.draining = false;
-            let tell = last.is_none() || old;
             if tell {
-                *last = Some(Instant::now());
+                open.told.insert(key, Instant::now());
                 open.news = true;
             }
             tell
-        });
-        let destination = self.destination.as_str();
-        match trouble {
-            _ if !told => {}
-            Trouble::Misconfigured | Trouble::Unroutable => {
-                tracing::error!(destination, why, what_to_do = trouble.what_to_do(), "spooling");
+        })
+    }
+
+    /// The route takes messages again: if it doesn't once more, that is news, but not each few seconds.
+    pub(super) fn route_is_back(&self, route: &str) {
+        self.with(|open| {
+            if let Some(open) = open {
+                open.told.retain(|(_, told), at| told != route || at.elapsed() <= TOLD_AGAIN);
             }
-            _ => tracing::warn!(destination, why, what_to_do = trouble.what_to_do(), "spooling"),
-        }
+        });
     }
 
     /// Messages of an earlier run are there.
