@@ -75,6 +75,8 @@ struct Open {
     began: Instant,
     told: HashMap<(Trouble, String), Instant>,
     draining: bool,
+    /// The broker took a message since trouble began: it isn't everybody's.
+    took_one: bool,
     /// Trouble was told, and nothing of its end yet.
     news: bool,
     drained: u64,
@@ -82,7 +84,14 @@ struct Open {
 
 impl Open {
     fn new() -> Self {
-        Self { began: Instant::now(), told: HashMap::new(), draining: false, news: true, drained: 0 }
+        Self {
+            began: Instant::now(),
+            told: HashMap::new(),
+            draining: false,
+            took_one: false,
+            news: true,
+            drained: 0,
+        }
     }
 }
 
@@ -96,7 +105,8 @@ impl Outage {
         self.trouble_on(trouble, "", why);
     }
 
-    /// The same for those of one route, where a destination has more than one. Each has its own line.
+    /// The same for those of one route, where a destination has more than one. Each has its own line, unless
+    /// none of them leads anywhere: then one stands for all.
     pub(super) fn trouble_on(&self, trouble: Trouble, route: &str, why: &str) {
         if !self.is_news(trouble, route) {
             return;
@@ -120,7 +130,8 @@ impl Outage {
             let over = open.draining && !trouble.is_the_routes();
             let tell = match last {
                 Some(at) => over && at.elapsed() > TOLD_AGAIN,
-                None => open.told.len() < bounds::ROUTES_MAX,
+                None if open.took_one => open.told.len() < bounds::ROUTES_MAX,
+                None => !open.told.keys().any(|(told, _)| *told == trouble),
             };
             open.draining = false;
             if tell {
@@ -129,6 +140,15 @@ impl Outage {
             }
             tell
         })
+    }
+
+    /// The broker took a live message.
+    pub(super) fn took_one(&self) {
+        self.with(|open| {
+            if let Some(open) = open {
+                open.took_one = true;
+            }
+        });
     }
 
     /// The route takes messages again: if it doesn't once more, that is news, but not each few seconds.
@@ -159,6 +179,7 @@ impl Outage {
         self.with(|open| {
             let Some(open) = open else { return false };
             open.drained += 1;
+            open.took_one = true;
             open.draining = true;
             std::mem::take(&mut open.news)
         })
@@ -181,6 +202,20 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_has_a_line_of_its_own_while_others_lead_somewhere() {
+        let outage = Outage::new("exchange hooks");
+        assert!(outage.is_news(Trouble::Unroutable, "a"));
+        assert!(!outage.is_news(Trouble::Unroutable, "b"), "nothing goes anywhere: that was said");
+        outage.took_one();
+        assert!(outage.is_news(Trouble::Unroutable, "b"));
+        for _ in 0..10 {
+            assert!(!outage.is_news(Trouble::Unroutable, "a") && !outage.is_news(Trouble::Unroutable, "b"));
+            outage.is_news_that_one_drained();
+        }
+        assert!(outage.is_news(Trouble::Full, "b"), "another trouble");
+    }
 
     #[test]
     fn a_broker_that_comes_and_goes_is_not_told_each_time() {

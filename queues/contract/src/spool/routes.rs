@@ -31,9 +31,14 @@ struct Refused {
 }
 
 impl Routes {
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        self.count.load(Relaxed) > 0
+    }
+
     /// Why a message shouldn't be sent this way now, if so.
     pub(super) fn obstacle(&self, route: &str) -> Option<(Trouble, String)> {
-        if self.count.load(Relaxed) == 0 {
+        if !self.any() {
             return None;
         }
         self.lock().get(route).map(|refused| (refused.trouble, refused.why.clone()))
@@ -64,9 +69,6 @@ impl Routes {
 
     /// The broker took a message. True when the route was refused until now.
     pub(super) fn took(&self, route: &str) -> bool {
-        if self.count.load(Relaxed) == 0 {
-            return false;
-        }
         let mut routes = self.lock();
         let was_refused = routes.remove(route).is_some();
         self.count.store(routes.len(), Relaxed);
@@ -75,7 +77,7 @@ impl Routes {
 
     /// True for whoever may send a message this way, since the route isn't refused, or as its probe.
     pub(super) fn may_send(&self, route: &str, now: Instant) -> bool {
-        if self.count.load(Relaxed) == 0 {
+        if !self.any() {
             return true;
         }
         match self.lock().get_mut(route) {
@@ -112,7 +114,7 @@ impl Routes {
 
     /// Whether none of its messages may be sent.
     pub(super) fn is_refused(&self, route: &str) -> bool {
-        self.count.load(Relaxed) > 0 && self.lock().contains_key(route)
+        self.any() && self.lock().contains_key(route)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Refused>> {

@@ -257,6 +257,10 @@ impl Shared {
 
     /// The broker took a message that went this way.
     pub(super) fn is_routed(&self, route: &str) {
+        if !self.routes.any() {
+            return;
+        }
+        self.outage.took_one();
         if self.routes.took(route) {
             self.outage.route_is_back(route);
             self.drain.wake();
