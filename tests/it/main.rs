@@ -70,6 +70,7 @@ mod service_manager;
 mod smuggling;
 mod spool_common;
 mod spool_config;
+mod spool_disk;
 mod spool_limits;
 mod spool_memory;
 mod spool_outage;

@@ -1,6 +1,7 @@
 //! Stopping, starting and killing a daemon whose spool isn't empty.
 
 use std::collections::HashSet;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -157,6 +158,32 @@ fn drain_says_what_is_left_and_leaves_a_running_daemon_alone() {
     assert_eq!(broker.deliveries(), sent);
     let nothing = tempfile::tempdir().unwrap();
     assert_eq!(broker.drain(nothing.path(), &[]).status.code(), Some(0));
+}
+
+/// It gives up after half a minute in which nothing went; a signal ends it at once. Both say what is left.
+#[test]
+fn drain_ends_with_one_and_the_count_when_the_broker_is_away_or_a_signal_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::absent();
+    let daemon = broker.serve(dir.path(), &[]);
+    send(&daemon, "d", 4);
+    daemon.kill();
+    let mut command = crate::daemon::sluiced();
+    command.args(["drain", "--data-dir"]).arg(dir.path()).args(broker.flags());
+    let drain = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let begun = Instant::now();
+    let pid = rustix::process::Pid::from_raw(drain.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let stopped = drain.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&stopped.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(stopped.status.code(), Some(1), "{text}");
+    assert!(text.contains("SIGTERM: 4 messages are left in the spool"), "{text}");
+    let given_up = broker.drain(dir.path(), &[]);
+    let text = String::from_utf8_lossy(&given_up.stderr);
+    assert_eq!(given_up.status.code(), Some(1), "{text}");
+    assert!(text.contains("took nothing for 30 s") && text.contains("4 messages are left"), "{text}");
 }
 
 /// Trap 23: it is named with the way out, nothing is reset, and there is a way to serve meanwhile.

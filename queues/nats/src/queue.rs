@@ -208,6 +208,10 @@ impl WebHookQueuePublisher for NatsQueue {
         self.encode(context, self.shared.options.format).bytes().saturating_sub(bounds::HEADER_RESERVE)
     }
 
+    fn route(&self, context: &WebHookQueueContext) -> String {
+        self.target.subject.render(context)
+    }
+
     fn publish(&self, context: &WebHookQueueContext) -> Publishing {
         let letter = self.letter(context);
         let dedupe = context.dedupe_for.is_some();

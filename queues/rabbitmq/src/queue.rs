@@ -179,6 +179,15 @@ impl WebHookQueuePublisher for RabbitMqQueue {
         }
     }
 
+    fn route(&self, context: &WebHookQueueContext) -> String {
+        match &self.inner.target.place {
+            Place::Exchange { routing_key, .. } if !routing_key.is_constant() => {
+                routing_key.render(context, word)
+            }
+            Place::Exchange { .. } | Place::Queue(_) => String::new(),
+        }
+    }
+
     fn publish(&self, context: &WebHookQueueContext) -> Publishing {
         let inner = self.inner.clone();
         let message = Message::encode(context, inner.settings.format, inner.link.frame_bytes());
