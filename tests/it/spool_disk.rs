@@ -27,6 +27,8 @@ fn a_full_disk_without_a_broker_is_503_and_with_one_it_is_no_matter() {
     for size in [64 << 10, 4 << 10, 1] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
+    // Held open, it would take its room also when it is gone.
+    drop(file);
     let mut sent = 0;
     wait_until("a refusal", || {
         sent += 1;

@@ -179,8 +179,9 @@ impl Drain {
     /// When something may be sent that nothing else will tell of.
     fn next_send_at(&self) -> Option<Instant> {
         let in_flight = self.in_flight.len();
-        let route_at =
-            self.window.parked_routes().iter().filter_map(|route| self.shared.routes.probe_at(route)).min();
+        let parked = self.window.parked_routes();
+        let route_at = parked.iter().filter_map(|route| self.shared.routes.probe_at(route)).min();
+        let route_at = route_at.filter(|_| self.has_room());
         match (self.pace.probe_at(in_flight), route_at) {
             (Some(at), _) if self.window.is_ready() && !self.no_room => Some(at),
             (Some(at), Some(route_at)) => Some(at.max(route_at)),
@@ -260,6 +261,7 @@ impl Drain {
             if !self.shared.routes.is_refused(&route) {
                 self.window.unpark(&route);
             } else if self.pace.more(self.in_flight.len(), now) > 0
+                && self.has_room()
                 && self.shared.routes.may_send(&route, now)
             {
                 let entry = self.window.unpark_one(&route);
@@ -385,6 +387,11 @@ impl Drain {
         self.shared.routes.probe_was_void(route, now);
         let all = self.pace.failed(trouble, now);
         self.window.again(entry.key, !all || trouble.may_be_one_message(), now);
+    }
+
+    /// For one entry more, however long.
+    fn has_room(&self) -> bool {
+        !self.large && self.bytes < bounds::IN_FLIGHT_BYTES_MAX
     }
 
     fn is_up(&self) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::doubles::*;
-use crate::{Durable, EnqueueError};
+use crate::{Durable, EnqueueError, WebHookQueueContext};
 
 /// Live ones of another route don't even see the disk.
 #[tokio::test(start_paused = true)]
@@ -87,4 +87,24 @@ async fn a_route_asked_in_vain_is_asked_again() {
     broker.otherwise(now());
     disk.is_empty().await;
     assert_eq!(broker.stored().len(), 3);
+}
+
+/// Each route is asked with one message, and each of these takes all the memory that there is for entries.
+#[tokio::test(start_paused = true)]
+async fn routes_are_not_asked_with_large_messages_all_at_once() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.bytes_max(64 << 20);
+    let receivers = ["a", "b", "c"];
+    broker.no_route(&receivers);
+    broker.goes_down();
+    let spooled = spooled(&broker, &disk);
+    for receiver in receivers {
+        let large = WebHookQueueContext { receiver: receiver.into(), ..webhook_of(5 << 20) };
+        assert_eq!(send(&spooled, &large).await.0, Ok(Durable::Spool));
+    }
+    broker.comes_back(after(10_000));
+    sleep(Duration::from_secs(30)).await;
+    broker.no_route(&[]);
+    disk.is_empty().await;
+    assert_eq!((broker.stored().len(), broker.in_flight_most()), (3, 1));
 }
