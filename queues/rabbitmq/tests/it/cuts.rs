@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties};
-use sluiced_queue::{Health, WebHookQueueConsumer, WebHookQueueHandler, WebHookQueuePublisher};
+use sluiced_queue::{
+    EnqueueError, Health, WebHookQueueConsumer, WebHookQueueContext, WebHookQueueHandler,
+    WebHookQueuePublisher,
+};
 use sluiced_rabbitmq::Options;
 use sluiced_test_brokers::{Direction, Flow, Proxy, RabbitMq, until};
 use tokio::task::JoinSet;
@@ -26,6 +29,7 @@ async fn cuts() {
     scenario("no receipt without its message", no_receipt_without_its_message(&broker)).await;
     scenario("a retry is nowhere lost", a_retry_is_nowhere_lost(&broker)).await;
     scenario("an unanswered channel is not reused", an_unanswered_channel_is_not_reused(&broker)).await;
+    scenario("what is given up unwritten", what_is_given_up_unwritten_costs_nobody(&broker)).await;
 }
 
 /// Long messages among short ones: on one channel for all they would overtake one another between getting their
@@ -40,13 +44,13 @@ async fn no_receipt_without_its_message(broker: &RabbitMq) {
     let mut publishers = JoinSet::new();
     for publisher in 0..PUBLISHERS {
         let (queue, stop) = (queue.clone(), stop.clone());
-        let long = publisher % 4 == 0;
+        let long = publisher % 16 == 0;
         publishers.spawn(async move {
             let (mut confirmed, mut failed) = (Vec::new(), 0_u32);
             while !stop.load(Ordering::Relaxed) {
                 let mut context = webhook();
                 if long {
-                    context.data = sluiced_queue::Data::Text("x".repeat(30_000));
+                    context.data = sluiced_queue::Data::Text("x".repeat(300_000));
                 }
                 match queue.enqueue(&context).await {
                     Ok(_) => confirmed.push(context.message_id),
@@ -65,13 +69,19 @@ async fn no_receipt_without_its_message(broker: &RabbitMq) {
         tokio::time::sleep(Duration::from_millis(110 + round)).await;
         if round % 2 == 0 {
             proxy.set(Direction::Up, Flow::Stall);
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            tokio::time::sleep(Duration::from_millis(250)).await;
             proxy.cut();
             proxy.pass();
         } else {
             let direction = if round % 4 == 1 { Direction::Up } else { Direction::Down };
-            proxy.cut_after(direction, 4_000 + round * 7_919 % 60_000);
-            until("the connection is cut", async || !proxy.cut_pending(direction)).await;
+            proxy.cut_after(direction, 4_000 + round * 79_190 % 600_000);
+            let began = Instant::now();
+            while proxy.cut_pending(direction) && began.elapsed() < Duration::from_secs(3) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if proxy.cut_pending(direction) {
+                proxy.cut();
+            }
         }
         until("the loss is known", async || queue.health() != Health::Ready).await;
     }
@@ -125,6 +135,29 @@ async fn an_unanswered_channel_is_not_reused(broker: &RabbitMq) {
         }
     }
     assert_eq!(proxy.connections_total(), 1, "late answers cost channels, not the connection");
+}
+
+/// More than the connection takes while the network swallows it: the library would close the channel of what is
+/// given up before it writes that, and the broker ends a connection on whose closed channels something comes.
+async fn what_is_given_up_unwritten_costs_nobody(broker: &RabbitMq) {
+    let proxy = Proxy::to(broker.address()).await;
+    let url = vec![broker.url_at(proxy.port())];
+    let publish_deadline = Duration::from_millis(300);
+    let queue = started(Options { url, publish_deadline, ..options(broker, "unwritten") }).await;
+    let mut large = webhook();
+    large.data = sluiced_queue::Data::Text("x".repeat(600_000));
+    let at_once = async |context: &WebHookQueueContext| {
+        (0..64).map(|_| queue.publish(context)).collect::<JoinSet<_>>().join_all().await
+    };
+    until("all channels are open", async || at_once(&webhook()).await.iter().all(Result::is_ok)).await;
+    proxy.set(Direction::Up, Flow::Stall);
+    let given_up = at_once(&large).await;
+    assert!(given_up.iter().all(|end| matches!(end, Err(EnqueueError::TimedOut { .. }))), "{given_up:?}");
+    proxy.pass();
+    for _ in 0..5 {
+        until("it goes on", async || queue.enqueue(&webhook()).await.is_ok()).await;
+    }
+    assert_eq!(proxy.connections_total(), 1, "what was given up costs channels, not the connection");
 }
 
 /// The numbers of the channels that publish: RabbitMQ's own list of those in confirm mode.
