@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::raw::Raw;
 use crate::support::{LEASE, options, ready, scenario, started, webhook, worker};
 
-const ROUNDS: u64 = 24;
+const ROUNDS: u64 = 16;
 const PUBLISHERS: usize = 64;
 
 /// More threads than cores: publishes meet in all their steps.
@@ -69,7 +69,7 @@ async fn no_receipt_without_its_message(broker: &RabbitMq) {
         tokio::time::sleep(Duration::from_millis(110 + round)).await;
         if round % 2 == 0 {
             proxy.set(Direction::Up, Flow::Stall);
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             proxy.cut();
             proxy.pass();
         } else {
