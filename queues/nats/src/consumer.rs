@@ -65,7 +65,7 @@ impl NatsConsumer {
         let settings = Settings::of(&options).map_err(wrong)?;
         let target = Target::of(&options, &Destination::default()).map_err(wrong)?;
         let shared = Shared {
-            connection: Connection::start(settings, Arc::new(Targets::default())),
+            connection: Connection::start_for_first(settings, Arc::new(Targets::default())),
             durable: Durable::of(&options, &target).map_err(wrong)?,
             morgue: Morgue::of(&options, &target),
             pace: Pace { ack_timeout: options.ack_timeout, deadline: bounds::SETTLE_DEADLINE },

@@ -44,7 +44,7 @@ impl NatsDeadLetters {
         let wrong = |error: crate::OptionsError| ConsumeError::Failed(error.to_string());
         let settings = Settings::of(&options).map_err(wrong)?;
         let target = Target::of(&options, &Destination::default()).map_err(wrong)?;
-        let connection = Connection::start(settings, Arc::new(Targets::default()));
+        let connection = Connection::start_for_first(settings, Arc::new(Targets::default()));
         let deadline = tokio::time::Instant::now() + bounds::CHECK_DEADLINE;
         connection.first(deadline).await.map_err(|down| ConsumeError::Unavailable(down.why))?;
         let pace = Pace { ack_timeout: options.ack_timeout, deadline: options.publish_deadline };

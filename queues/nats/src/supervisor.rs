@@ -34,6 +34,15 @@ pub(crate) struct Connection {
 impl Connection {
     /// Begins to connect. Needs a tokio runtime.
     pub(crate) fn start(settings: Settings, targets: Arc<Targets>) -> Self {
+        Self::begin(settings, targets, Told::Nothing)
+    }
+
+    /// The same for a caller of [`Self::first`], who says what it answers.
+    pub(crate) fn start_for_first(settings: Settings, targets: Arc<Targets>) -> Self {
+        Self::begin(settings, targets, Told::First)
+    }
+
+    fn begin(settings: Settings, targets: Arc<Targets>, told: Told) -> Self {
         let down = Down { why: "not connected yet".into(), refused: false };
         let (sender, status) = watch::channel(Status::Down(down));
         let closed = CancellationToken::new();
@@ -42,7 +51,7 @@ impl Connection {
             targets,
             status: sender,
             discovered: Vec::new(),
-            told: Told::Nothing,
+            told,
             began: Instant::now(),
         };
         let ended = closed.clone();
@@ -118,6 +127,8 @@ struct Supervisor {
 #[derive(PartialEq, Eq)]
 enum Told {
     Nothing,
+    /// Whoever connects is given the first failure, and says it; trying again is theirs too.
+    First,
     Up,
     Lost,
     Refused,
@@ -244,6 +255,10 @@ impl Supervisor {
     }
 
     fn down(&mut self, down: Down) {
+        if self.told == Told::First {
+            self.status.send_replace(Status::Down(down));
+            return;
+        }
         let address = self.settings.addresses.first().map_or("", |address| address.shown.as_str());
         if down.refused && self.told != Told::Refused {
             tracing::error!(
