@@ -13,12 +13,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::Limits;
 use crate::handlers::Chain;
 use crate::http::budget::Budget;
+use crate::live::{Live, Swap};
 use crate::log::quiet::Quiet;
 use crate::log::summary::Summary;
 use crate::log::{DeliveryRecord, Logger, Outcome};
 use crate::metrics::Metrics;
 use crate::reason::Reason;
-use crate::receivers::Receivers;
 
 /// How far the daemon is with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl Phase {
 
 /// What all deliveries share.
 pub struct App {
-    /// Where deliveries go.
-    pub receivers: Receivers,
+    /// Where deliveries go, and whom they are taken from.
+    pub live: Swap<Live>,
     /// What happens to them.
     pub chain: Chain,
     /// Where the default queue handler puts them.

@@ -33,6 +33,18 @@ pub const CONNECTIONS_MAX: u64 = 10_000;
 /// Connections past the bound that are being told so; more are dropped without a word.
 pub const REJECTIONS_MAX: u64 = 256;
 
+/// A chain of proxies in front of us; more entries than this are somebody's idea of an attack.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+/// A PROXY header behind its first 16 bytes: addresses, and what cloud providers add.
+pub const PROXY_HEADER_BYTES_MAX: usize = 2 << 10;
+
+/// Addresses whose rates are remembered; about 3 MiB.
+pub const RATE_ADDRESSES_MAX: usize = 65_536;
+/// When there is no room for another one, those that needn't be remembered are looked for this often.
+pub const RATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// The highest rate: above it an interval would be shorter than clocks can tell.
+pub const RATE_COUNT_MAX: u32 = 1_000_000;
+
 /// Webhooks between the end of their body and their answer.
 pub const IN_FLIGHT_MAX: u64 = 1_024;
 
@@ -77,7 +89,7 @@ pub const LOG_LINES_MAX: usize = 16_384;
 pub const LOG_BATCH_BYTES: usize = 64 << 10;
 /// What a stalled sink may cost at the end.
 pub const LOG_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// 404 and 401 lines a second and reason; the rest is counted.
+/// Lines a second and reason for what anybody can cause; the rest is counted.
 pub const LOG_REFUSALS_PER_S: u32 = 10;
 /// A value that a sender chose is cut to this in a log line.
 pub const LOG_VALUE_BYTES_MAX: usize = 256;

@@ -10,6 +10,9 @@ pub enum Reason {
     RequestMalformed,
     /// No receiver of that name and id. Anybody can cause it.
     UnknownReceiver,
+    /// A receiver that isn't there for this address. The sender is told what it would be told if there were
+    /// none.
+    AddressNotAllowed,
     /// A method that the provider never sends.
     MethodNotAllowed,
     /// The signature, token or credential isn't there.
@@ -48,6 +51,8 @@ pub enum Reason {
     BodyIncomplete,
     /// Over the rate limit.
     RateLimited,
+    /// The connection doesn't begin with the PROXY header that a trusted proxy writes. Anybody can cause it.
+    ProxyHeader,
     /// A bound of ours is reached: connections, webhooks in flight, bytes of bodies.
     Overloaded,
     /// A key can't be fetched now.
@@ -62,9 +67,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tests and for tables.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::RequestMalformed,
         Self::UnknownReceiver,
+        Self::AddressNotAllowed,
         Self::MethodNotAllowed,
         Self::SignatureMissing,
         Self::SignatureMalformed,
@@ -84,6 +90,7 @@ impl Reason {
         Self::TooSlow,
         Self::BodyIncomplete,
         Self::RateLimited,
+        Self::ProxyHeader,
         Self::Overloaded,
         Self::KeyUnavailable,
         Self::HandlerFailed,
@@ -111,6 +118,28 @@ impl Reason {
         self.status().is_server_error()
     }
 
+    /// What the sender is told: another reason, where this one would tell what it must not know.
+    pub fn as_told(self) -> Self {
+        match self {
+            Self::AddressNotAllowed => Self::UnknownReceiver,
+            told => told,
+        }
+    }
+
+    /// Whether anybody can cause it without holding anything: its lines are thinned out in the log.
+    pub fn is_noise(self) -> bool {
+        let anybody = [
+            Self::RequestMalformed,
+            Self::MethodNotAllowed,
+            Self::HeadersTooLarge,
+            Self::TooSlow,
+            Self::BodyIncomplete,
+            Self::ProxyHeader,
+            Self::Overloaded,
+        ];
+        matches!(self.status().as_u16(), 401 | 404 | 429) || anybody.contains(&self)
+    }
+
     /// The table.
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
@@ -119,6 +148,7 @@ impl Reason {
                 ("request_malformed", S::BAD_REQUEST, "The request is not well-formed HTTP")
             }
             Self::UnknownReceiver => ("unknown_receiver", S::NOT_FOUND, "Not found"),
+            Self::AddressNotAllowed => ("address_not_allowed", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
             Self::SignatureMissing => ("signature_missing", S::UNAUTHORIZED, "The signature is missing"),
             Self::SignatureMalformed => {
@@ -154,6 +184,7 @@ impl Reason {
             Self::TooSlow => ("too_slow", S::REQUEST_TIMEOUT, "The request came too slowly"),
             Self::BodyIncomplete => ("body_incomplete", S::BAD_REQUEST, "The body is incomplete"),
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::ProxyHeader => ("proxy_header", S::BAD_REQUEST, "The PROXY header is missing or malformed"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
             Self::KeyUnavailable => ("key_unavailable", S::SERVICE_UNAVAILABLE, "Can't verify at the moment"),
             Self::HandlerFailed => {

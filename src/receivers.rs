@@ -9,6 +9,7 @@ use crate::bounds::HINTS_BODY_BYTES_MAX;
 use crate::catalog::Catalog;
 use crate::config::{Config, ConfigError, ReceiverConfig};
 use crate::delivery::Delivery;
+use crate::http::admission::ReceiverFront;
 use crate::message::MessageOptions;
 use crate::verify::{self, CompileError, PublicUrl, ReceiverSettings, Secret, Verifier};
 
@@ -29,6 +30,8 @@ pub struct Receiver {
     pub body_bytes_max: u64,
     /// Shapes its messages.
     pub message: MessageOptions,
+    /// From where its deliveries come, and how many.
+    pub front: ReceiverFront,
 }
 
 /// All receivers, by path.
@@ -125,6 +128,7 @@ impl Receivers {
                 raw_body: configured.raw_body,
                 mask: configured.mask,
             },
+            front: ReceiverFront::new(&configured.front, config.front_door.receiver_rate),
         });
         if let Some(path) = &configured.path {
             let taken = self.by_path.insert(path.to_ascii_lowercase(), receiver.clone());

@@ -7,7 +7,7 @@ use crate::backend;
 use crate::catalog::{Catalog, Own};
 use crate::cli::ServeFlags;
 use crate::config::{ConfigError, resolve};
-use crate::receivers::Receivers;
+use crate::live::Live;
 use crate::verify::prove;
 
 /// Prints every value with where it came from, every receiver with its URL, and what to look at.
@@ -16,7 +16,7 @@ use crate::verify::prove;
 /// [`Failure::Config`] when `serve` wouldn't start, or a provider of one's own fails a vector of its own.
 pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
     let config = resolve(flags, matches)?;
-    let receivers = Receivers::compile(&config)?;
+    let receivers = Live::compile(&config)?.receivers;
     println!("{:<26} {:<28} FROM", "KEY", "VALUE");
     for shown in &config.shown {
         println!("{:<26} {:<28} {}", shown.key, shown.value, shown.origin);

@@ -21,7 +21,9 @@ use crate::config::{Config, ConfigError, resolve};
 use crate::handlers::WebHookHandler;
 use crate::handlers::build::build;
 use crate::http::budget::Budget;
+use crate::http::door::Door;
 use crate::http::listener::{Acceptor, bind};
+use crate::live::{Live, Swap};
 use crate::log::Logger;
 use crate::receivers::Receivers;
 use crate::{limits, ops};
@@ -39,7 +41,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut config = resolve(flags, matches)?;
     config.warnings.extend(limits::raise_open_files(&mut config.limits));
-    let receivers = compile_receivers(&config)?;
+    let live = compile(&config)?;
     let mut signals = Signals::new().map_err(Failure::Running)?;
     let backend = backend::open(&config.queue)?;
     let chain = build(&config, &backend, handlers)?;
@@ -51,9 +53,9 @@ pub async fn run(
     };
 
     let logger = Logger::start(config.log_format, config.log_level);
-    announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
+    announce(&config, &live.receivers, &listener, ops_listener.as_ref(), &warnings);
     let app = Arc::new(App {
-        receivers,
+        live: Swap::new(live),
         chain,
         queue,
         limits: config.limits.clone(),
@@ -68,7 +70,7 @@ pub async fn run(
         summary: Default::default(),
         metrics: Default::default(),
     });
-    let daemon = Daemon::start(app, listener, ops_listener);
+    let daemon = Daemon::start(app, listener, Door::new(&config), ops_listener);
     let ended = tokio::select! {
         (name, _) = signals.next() => {
             tracing::info!(signal = name, "draining");
@@ -82,13 +84,13 @@ pub async fn run(
     }
 }
 
-fn compile_receivers(config: &Config) -> Result<Receivers, ConfigError> {
+fn compile(config: &Config) -> Result<Live, ConfigError> {
     if config.receivers.is_empty() {
         return Err(ConfigError(
             "there is no receiver; add one, e.g. --receiver github=env:GITHUB_SECRET or [[receivers]] in the file".into(),
         ));
     }
-    Receivers::compile(config)
+    Live::compile(config)
 }
 
 /// The life-cycle lines of a start: what runs, where, with which receivers, and what to look at.
@@ -141,7 +143,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(app: Arc<App>, listener: TcpListener, ops_listener: Option<TcpListener>) -> Self {
+    fn start(app: Arc<App>, listener: TcpListener, door: Door, ops_listener: Option<TcpListener>) -> Self {
         let daemon = Self {
             app: app.clone(),
             connections: TaskTracker::new(),
@@ -149,7 +151,7 @@ impl Daemon {
             stop_accepting: CancellationToken::new(),
             stop_ops: CancellationToken::new(),
         };
-        let acceptor = Acceptor::new(app.clone(), daemon.connections.clone());
+        let acceptor = Acceptor::new(app.clone(), daemon.connections.clone(), door);
         let stop = daemon.stop_accepting.clone();
         daemon.acceptors.spawn(async move { acceptor.run(listener, stop).await });
         if let Some(listener) = ops_listener {

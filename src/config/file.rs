@@ -12,7 +12,10 @@ use super::handlers::Handler;
 use super::source::Source;
 use crate::bounds::CONFIG_BYTES_MAX;
 use crate::catalog::Row;
+use crate::http::forwarded::ForwardedHeader;
+use crate::http::rate::Rate;
 use crate::log::{Format, Level};
+use crate::networks::Networks;
 use crate::units::{ByteSize, HumanDuration};
 
 /// A value and where in the file it stands.
@@ -26,6 +29,9 @@ pub struct File {
     pub(super) ops_listen: At<String>,
     pub(super) public_url: At<String>,
     pub(super) base_path: At<String>,
+    pub(super) trusted_proxies: At<Networks>,
+    pub(super) forwarded_header: At<ForwardedHeader>,
+    pub(super) proxy_protocol: At<bool>,
     pub(super) data_dir: At<String>,
     pub(super) drain_delay: At<HumanDuration>,
     pub(super) drain_timeout: At<HumanDuration>,
@@ -79,6 +85,8 @@ pub(super) struct Receiver {
     pub(super) tolerance: Option<HumanDuration>,
     pub(super) raw_body: Option<bool>,
     pub(super) mask: Option<bool>,
+    pub(super) allow: Option<Networks>,
+    pub(super) rate: Option<Rate>,
 }
 
 /// What a scheme needs besides secrets: a plain value, or where it comes from.
@@ -128,6 +136,9 @@ pub(super) struct Limits {
     pub(super) header_timeout: At<HumanDuration>,
     pub(super) idle_timeout: At<HumanDuration>,
     pub(super) connections_max: At<u64>,
+    pub(super) connections_per_address_max: At<u64>,
+    pub(super) address_rate: At<Rate>,
+    pub(super) receiver_rate: At<Rate>,
     pub(super) in_flight_max: At<u64>,
 }
 

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::file::{self, At, File, Text};
-use super::{Config, ConfigError, Limits, QueueConfig, handlers, providers, receivers};
+use super::{Config, ConfigError, Limits, QueueConfig, front_door, handlers, providers, receivers};
 use crate::bounds;
 use crate::cli::{QueueFlags, ServeFlags, WorkFlags};
 use crate::log::{Format, Level};
@@ -30,7 +30,7 @@ pub struct Shown {
 /// # Errors
 /// Names the place of the first value that can't be used, and the way out.
 pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, ConfigError> {
-    let (file, text) = read_file(&flags.queue)?;
+    let (mut file, text) = read_file(&flags.queue)?;
     let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
     let listen = pick.value("listen", "listen", &flags.listen, file.listen, "127.0.0.1:8080".into());
     let ops =
@@ -43,6 +43,12 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
     let timeout = HumanDuration(bounds::DRAIN_TIMEOUT);
     let drain_timeout =
         pick.value("drain_timeout", "drain_timeout", &flags.drain_timeout, file.drain_timeout, timeout);
+    let keys = front_door::Keys {
+        trusted_proxies: file.trusted_proxies,
+        forwarded_header: file.forwarded_header,
+        proxy_protocol: file.proxy_protocol,
+    };
+    let front_door = front_door::resolve(&mut pick, keys, &mut file.limits)?;
     let limits = pick.limits(file.limits)?;
     let log_format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
     let log_level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
@@ -67,6 +73,7 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
         ops_listen: (ops != "off").then_some(ops),
         public_url: public_url.map(checked_public_url).transpose()?,
         base_path: checked_base_path(&base_path)?,
+        front_door,
         queue,
         catalog,
         receivers,
@@ -121,7 +128,7 @@ fn read_file(flags: &QueueFlags) -> Result<(File, Option<Text>), ConfigError> {
 }
 
 /// Picks the value with the highest precedence and remembers where it came from.
-struct Picker<'a> {
+pub(super) struct Picker<'a> {
     matches: &'a ArgMatches,
     text: Option<&'a Text>,
     shown: Vec<Shown>,
@@ -160,22 +167,27 @@ impl Picker<'_> {
     }
 
     /// A value that only the file has.
-    fn file<T: Display>(&mut self, key: &'static str, file: At<T>, default: T) -> T {
+    pub(super) fn file<T: Display>(&mut self, key: &'static str, file: At<T>, default: T) -> T {
         match self.in_file(key, file) {
             Some(value) => value,
             None => self.show(key, default, "default".into()),
         }
     }
 
-    fn in_file<T: Display>(&mut self, key: &'static str, file: At<T>) -> Option<T> {
+    pub(super) fn in_file<T: Display>(&mut self, key: &'static str, file: At<T>) -> Option<T> {
         let file = file?;
         let origin = self.text.map_or_else(String::new, |text| text.place(file.span().start));
         Some(self.show(key, file.into_inner(), origin))
     }
 
-    fn show<T: Display>(&mut self, key: &'static str, value: T, origin: String) -> T {
+    pub(super) fn show<T: Display>(&mut self, key: &'static str, value: T, origin: String) -> T {
         self.shown.push(Shown { key, value: value.to_string(), origin });
         value
+    }
+
+    /// Where a value came from.
+    pub(super) fn origin_of(&self, key: &str) -> &str {
+        self.shown.iter().find(|shown| shown.key == key).map_or("", |shown| &shown.origin)
     }
 
     fn queue(&mut self, flags: &QueueFlags, data_dir: At<String>, file: file::Queue) -> QueueConfig {
@@ -218,6 +230,8 @@ impl Picker<'_> {
                 file.connections_max,
                 bounds::CONNECTIONS_MAX,
             ),
+            connections_per_address_max: self
+                .in_file("limits.connections_per_address_max", file.connections_per_address_max),
             rejections_max: bounds::REJECTIONS_MAX,
             in_flight_max: self.file("limits.in_flight_max", file.in_flight_max, bounds::IN_FLIGHT_MAX),
         };
@@ -230,6 +244,7 @@ impl Picker<'_> {
             ("limits.headers_bytes_max", limits.headers_bytes_max, bounds::HEADERS_BYTES_FLOOR),
             ("limits.headers_max", limits.headers_max, 1),
             ("limits.connections_max", limits.connections_max, 1),
+            ("limits.connections_per_address_max", limits.connections_per_address_max.unwrap_or(1), 1),
             ("limits.in_flight_max", limits.in_flight_max, 1),
             ("limits.body_memory_max", limits.body_memory_bytes_max, 8 * bounds::SMALL_BODY_BYTES),
             ("limits.header_timeout (in ms)", limits.header_timeout.as_millis() as u64, 1),

@@ -28,10 +28,9 @@ use crate::bounds::{
 use crate::pipeline;
 use crate::reason::Reason;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. The address is that of the client, or of a proxy whose requests say on
+/// whose behalf they are.
 pub async fn serve(stream: TcpStream, address: IpAddr, app: Arc<App>) {
-    // A webhook's answer is one small packet: waiting to fill it would be all the latency there is.
-    let _ = stream.set_nodelay(true);
     let activity =
         Activity::new(Patience { header: app.limits.header_timeout, idle: app.limits.idle_timeout });
     let stream = Arc::new(stream);
@@ -142,9 +141,9 @@ fn service(
     raw_head: Arc<RawHead>,
 ) -> impl hyper::service::Service<Request<Incoming>, Response = HttpReply, Error = Infallible, Future = Answer>
 + Unpin {
-    service_fn(move |request| {
-        let (app, client, activity, guard) =
-            (app.clone(), client.clone(), activity.clone(), activity.request());
+    service_fn(move |request: Request<Incoming>| {
+        let (app, activity, guard) = (app.clone(), activity.clone(), activity.request());
+        let client = client.on_behalf_of(app.live.get().trusted.client(client.address, request.headers()));
         let ambiguity = raw_head.take_ambiguity(request.version(), request.headers());
         let refusal = match ambiguity {
             Some(why) => Some((Reason::RequestMalformed, why)),

@@ -1,7 +1,7 @@
 //! Binds, accepts, and closes when stopping.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection;
+use super::door::Door;
 use crate::app::App;
 use crate::bounds::{ACCEPT_PAUSE, BACKLOG};
 use crate::reason::Reason;
@@ -46,14 +47,15 @@ pub struct Acceptor {
     connections: TaskTracker,
     permits: Arc<Semaphore>,
     rejecting: Arc<AtomicUsize>,
+    door: Arc<Door>,
 }
 
 impl Acceptor {
     /// Serves with this application; connections are tasks of the tracker.
-    pub fn new(app: Arc<App>, connections: TaskTracker) -> Self {
+    pub fn new(app: Arc<App>, connections: TaskTracker, door: Door) -> Self {
         let permits = usize::try_from(app.limits.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        Self { app, connections, permits, rejecting: Arc::default() }
+        Self { app, connections, permits, rejecting: Arc::default(), door: Arc::new(door) }
     }
 
     /// Runs until `stop`.
@@ -73,17 +75,23 @@ impl Acceptor {
 
     fn start(&self, stream: TcpStream, peer: SocketAddr) {
         let client = peer.ip().to_canonical();
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else { return self.reject(stream, client) };
-        let app = self.app.clone();
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return self.reject(stream, client, "too many connections");
+        };
+        let arrival = match self.door.arrive(stream, client, &self.app) {
+            Ok(arrival) => arrival,
+            Err(stream) => return self.reject(stream, client, "too many connections of this address"),
+        };
+        let (app, door) = (self.app.clone(), self.door.clone());
         self.connections.spawn(async move {
-            connection::serve(stream, client, app).await;
+            door.take(arrival, app).await;
             drop(permit);
         });
     }
 
     /// Past the bound a client is told so, and past a second bound it is dropped.
-    fn reject(&self, stream: TcpStream, client: std::net::IpAddr) {
-        self.app.refused_at_the_door(client, Reason::Overloaded, "too many connections");
+    fn reject(&self, stream: TcpStream, client: IpAddr, detail: &str) {
+        self.app.refused_at_the_door(client, Reason::Overloaded, detail);
         if self.rejecting.fetch_add(1, Ordering::Relaxed) as u64 >= self.app.limits.rejections_max {
             self.rejecting.fetch_sub(1, Ordering::Relaxed);
             return;

@@ -38,6 +38,7 @@ mod dedupe;
 mod disk_full;
 mod forgeries;
 mod formats;
+mod front_door;
 mod handlers;
 mod http;
 mod http2;
