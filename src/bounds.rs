@@ -38,6 +38,13 @@ pub const FORWARDED_HOPS_MAX: usize = 32;
 /// A PROXY header behind its first 16 bytes: addresses, and what cloud providers add.
 pub const PROXY_HEADER_BYTES_MAX: usize = 2 << 10;
 
+/// A certificate's, a key's or a root store's file. The roots of common systems have 250 KiB.
+pub const PEM_BYTES_MAX: u64 = 1 << 20;
+/// A certificate that ends within this is warned about: whoever renews it once a month has missed a turn.
+pub const CERTIFICATE_EXPIRY_WARNING: Duration = Duration::from_secs(21 * 24 * 3_600);
+/// How often the files of certificates are looked at.
+pub const CERTIFICATE_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Addresses whose rates are remembered; about 3 MiB.
 pub const RATE_ADDRESSES_MAX: usize = 65_536;
 /// When there is no room for another one, those that needn't be remembered are looked for this often.

@@ -53,6 +53,8 @@ pub enum Reason {
     RateLimited,
     /// The connection doesn't begin with the PROXY header that a trusted proxy writes. Anybody can cause it.
     ProxyHeader,
+    /// The TLS handshake failed. Anybody can cause it.
+    TlsHandshake,
     /// A bound of ours is reached: connections, webhooks in flight, bytes of bodies.
     Overloaded,
     /// A key can't be fetched now.
@@ -67,7 +69,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tests and for tables.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::RequestMalformed,
         Self::UnknownReceiver,
         Self::AddressNotAllowed,
@@ -91,6 +93,7 @@ impl Reason {
         Self::BodyIncomplete,
         Self::RateLimited,
         Self::ProxyHeader,
+        Self::TlsHandshake,
         Self::Overloaded,
         Self::KeyUnavailable,
         Self::HandlerFailed,
@@ -135,6 +138,7 @@ impl Reason {
             Self::TooSlow,
             Self::BodyIncomplete,
             Self::ProxyHeader,
+            Self::TlsHandshake,
             Self::Overloaded,
         ];
         matches!(self.status().as_u16(), 401 | 404 | 429) || anybody.contains(&self)
@@ -185,6 +189,7 @@ impl Reason {
             Self::BodyIncomplete => ("body_incomplete", S::BAD_REQUEST, "The body is incomplete"),
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::ProxyHeader => ("proxy_header", S::BAD_REQUEST, "The PROXY header is missing or malformed"),
+            Self::TlsHandshake => ("tls_handshake", S::BAD_REQUEST, "The TLS handshake failed"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
             Self::KeyUnavailable => ("key_unavailable", S::SERVICE_UNAVAILABLE, "Can't verify at the moment"),
             Self::HandlerFailed => {

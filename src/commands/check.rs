@@ -7,6 +7,7 @@ use crate::backend;
 use crate::catalog::{Catalog, Own};
 use crate::cli::ServeFlags;
 use crate::config::{ConfigError, resolve};
+use crate::http::entrances::load_certificates;
 use crate::live::Live;
 use crate::verify::prove;
 
@@ -15,16 +16,19 @@ use crate::verify::prove;
 /// # Errors
 /// [`Failure::Config`] when `serve` wouldn't start, or a provider of one's own fails a vector of its own.
 pub fn run(flags: &ServeFlags, matches: &ArgMatches) -> Result<(), Failure> {
-    let config = resolve(flags, matches)?;
+    let mut config = resolve(flags, matches)?;
     let receivers = Live::compile(&config)?.receivers;
+    let certificates = load_certificates(&config)?;
+    config.warnings.extend(certificates.into_iter().flat_map(|(_, loaded)| loaded.warnings));
     println!("{:<26} {:<28} FROM", "KEY", "VALUE");
     for shown in &config.shown {
         println!("{:<26} {:<28} {}", shown.key, shown.value, shown.origin);
     }
     println!();
     check_vectors(&config.catalog)?;
+    let scheme = if config.front_door.entrance.tls.is_some() { "https" } else { "http" };
     for (receiver, configured) in receivers.iter().zip(&config.receivers) {
-        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+        let base = config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", config.listen));
         println!("receiver {:<30} {}", configured.label(), configured.origin);
         println!("  URL     {base}{}", receivers.path_of(receiver));
         println!("  secrets {}", configured.secrets.len());

@@ -4,6 +4,7 @@ pub mod check;
 pub mod dead;
 pub mod dead_view;
 pub mod providers;
+pub mod reload;
 pub mod send;
 pub mod serve;
 pub mod signals;

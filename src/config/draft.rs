@@ -87,6 +87,8 @@ impl SecretFrom {
                         "the secret of receiver {label} stands in plain text in the configuration or the process list; use env: or file:"
                     ));
                 }
+                warnings
+                    .extend(source.exposure().map(|why| format!("the secret of receiver {label}: {why}")));
                 Ok(vec![source.read()?])
             }
             Self::Lines(variable) => {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
+use zeroize::Zeroizing;
 
-use super::ConfigError;
 use super::handlers::Handler;
 use super::source::Source;
+use super::{ConfigError, front_door};
 use crate::bounds::CONFIG_BYTES_MAX;
 use crate::catalog::Row;
 use crate::http::forwarded::ForwardedHeader;
@@ -32,6 +33,9 @@ pub struct File {
     pub(super) trusted_proxies: At<Networks>,
     pub(super) forwarded_header: At<ForwardedHeader>,
     pub(super) proxy_protocol: At<bool>,
+    pub(super) tls: At<front_door::TlsConfig>,
+    #[serde(default)]
+    pub(super) listeners: Vec<Spanned<front_door::Listener>>,
     pub(super) data_dir: At<String>,
     pub(super) drain_delay: At<HumanDuration>,
     pub(super) drain_timeout: At<HumanDuration>,
@@ -153,7 +157,8 @@ pub(super) struct Log {
 /// A file that was read, for line numbers.
 pub struct Text {
     path: PathBuf,
-    text: String,
+    /// Secrets may stand in it.
+    text: Zeroizing<String>,
 }
 
 impl Text {
@@ -182,6 +187,7 @@ pub fn read(path: &Path) -> Result<(File, Text), ConfigError> {
         return Err(cant(format!("has {length} bytes; a configuration has {CONFIG_BYTES_MAX} at most")));
     }
     let text = std::fs::read_to_string(path).map_err(|e| cant(format!("can't be read: {e}")))?;
+    let text = Zeroizing::new(text);
     let text = Text { path: path.to_owned(), text };
     match toml::from_str(&text.text) {
         Ok(file) => Ok((file, text)),

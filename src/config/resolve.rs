@@ -47,8 +47,10 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
         trusted_proxies: file.trusted_proxies,
         forwarded_header: file.forwarded_header,
         proxy_protocol: file.proxy_protocol,
+        tls: file.tls,
+        listeners: file.listeners,
     };
-    let front_door = front_door::resolve(&mut pick, keys, &mut file.limits)?;
+    let front_door = front_door::resolve(&mut pick, keys, &mut file.limits, text.as_ref())?;
     let limits = pick.limits(file.limits)?;
     let log_format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
     let log_level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
@@ -294,14 +296,7 @@ fn check_addresses(shown: &[Shown]) -> Result<(), ConfigError> {
         if address.key == "ops_listen" && address.value == "off" {
             continue;
         }
-        let parts = address.value.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-        let port = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-        let Some(port) = port else {
-            return Err(ConfigError(format!(
-                "{}: {} is `{}`; write HOST:PORT, e.g. 127.0.0.1:8080 or 0.0.0.0:8080",
-                address.origin, address.key, address.value
-            )));
-        };
+        let port = checked_address(&address.value, address.key, &address.origin)?;
         if port.1 != 0 && ports.contains(&port) {
             return Err(ConfigError(format!(
                 "{}: listen and ops_listen are both {}; give one of them another port",
@@ -311,6 +306,20 @@ fn check_addresses(shown: &[Shown]) -> Result<(), ConfigError> {
         ports.push(port);
     }
     Ok(())
+}
+
+/// Host and port of an address.
+pub(super) fn checked_address<'a>(
+    address: &'a str,
+    key: &str,
+    origin: &str,
+) -> Result<(&'a str, u16), ConfigError> {
+    let parts = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    parts.and_then(|(host, port)| Some((host, port.parse().ok()?))).ok_or_else(|| {
+        ConfigError(format!(
+            "{origin}: {key} is `{address}`; write HOST:PORT, e.g. 127.0.0.1:8080 or 0.0.0.0:8080"
+        ))
+    })
 }
 
 pub(super) fn checked_public_url(url: String) -> Result<String, ConfigError> {

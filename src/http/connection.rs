@@ -20,6 +20,7 @@ use super::client::Client;
 use super::raw_head::RawHead;
 use super::reply::{HttpReply, LeavesUnread, Problem};
 use super::socket::Socket;
+use super::wire::Wire;
 use crate::app::App;
 use crate::bounds::{
     H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, LINGER,
@@ -28,14 +29,13 @@ use crate::bounds::{
 use crate::pipeline;
 use crate::reason::Reason;
 
-/// Serves a connection to its end. The address is that of the client, or of a proxy whose requests say on
+/// Serves a connection to its end. The client is the one that sends, or of a proxy whose requests say on
 /// whose behalf they are.
-pub async fn serve(stream: TcpStream, address: IpAddr, app: Arc<App>) {
+pub async fn serve(wire: Wire, client: Client, app: Arc<App>) {
     let activity =
         Activity::new(Patience { header: app.limits.header_timeout, idle: app.limits.idle_timeout });
-    let stream = Arc::new(stream);
-    let client = Client::new(address, &stream);
-    let mut socket = Socket::new(stream, activity.clone());
+    let address = client.address;
+    let mut socket = Socket::new(wire, activity.clone());
     match socket.speaks_h2(&app).await {
         Ok(Some(true)) => http2(socket, client, app, activity).await,
         Ok(Some(false)) => http1(socket, client, app, activity).await,
@@ -70,7 +70,12 @@ async fn http1(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Acti
     let mut socket = connection.into_parts().io.into_inner();
     match end {
         End::Late => return end_late(socket, address, &app, &activity).await,
-        End::Done(Ok(())) if !activity.has_unread() => return,
+        End::Done(Ok(())) if !activity.has_unread() => {
+            if socket.says_goodbye() {
+                let _ = timeout(LINGER, socket.shutdown()).await;
+            }
+            return;
+        }
         End::Done(Ok(())) => {}
         End::Done(Err(error)) => report_http1(&error, address, &app, &activity),
     }

@@ -1,16 +1,19 @@
 //! What a connection passes before it may speak HTTP: a place for its address, a PROXY header.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::client::Client;
 use super::connection;
 use super::per_address::{PerAddress, Place};
 use super::proxy_protocol;
+use super::tls::Tls;
+use super::wire::{Shared, Wire};
 use crate::app::App;
-use crate::config::Config;
 use crate::reason::Reason;
 
 /// How one listener takes its connections.
@@ -18,6 +21,8 @@ use crate::reason::Reason;
 pub struct Door {
     /// Whether they begin with a PROXY header.
     proxy_protocol: bool,
+    /// Whether they begin with a handshake then.
+    tls: Option<Arc<Tls>>,
     places: Arc<PerAddress>,
 }
 
@@ -32,13 +37,13 @@ pub struct Arrival {
 
 impl Door {
     /// As configured.
-    pub fn new(config: &Config) -> Self {
-        let limits = &config.limits;
-        let half = (limits.connections_max / 2).max(1);
-        Self {
-            proxy_protocol: config.front_door.proxy_protocol,
-            places: PerAddress::new(limits.connections_per_address_max.unwrap_or(half)),
-        }
+    pub fn new(proxy_protocol: bool, tls: Option<Arc<Tls>>, places: Arc<PerAddress>) -> Self {
+        Self { proxy_protocol, tls, places }
+    }
+
+    /// Whether it can tell a client something before a handshake.
+    pub fn speaks_plainly(&self) -> bool {
+        self.tls.is_none()
     }
 
     /// Gives a connection its place.
@@ -78,8 +83,29 @@ impl Door {
                 Err(detail) => return app.refused_at_the_door(peer, Reason::ProxyHeader, &detail),
             }
         }
-        connection::serve(stream, client, app).await;
+        let stream = Arc::new(stream);
+        let client = Client::new(client, &stream);
+        let stream = Shared::new(stream);
+        let wire = match &self.tls {
+            None => Wire::Plain(stream),
+            Some(tls) => match timeout_at(deadline, tls.accept(stream)).await {
+                Ok(Ok(stream)) => Wire::Tls(Box::new(stream)),
+                Ok(Err(error)) => return report_handshake(&error, &client, &app),
+                Err(_) => {
+                    let detail = "the handshake came too slowly";
+                    return app.refused_at_the_door(client.address, Reason::TlsHandshake, detail);
+                }
+            },
+        };
+        connection::serve(wire, client, app).await;
         drop(place);
+    }
+}
+
+/// A client that goes away, as a check whether the port is open does, isn't worth a line.
+fn report_handshake(error: &io::Error, client: &Client, app: &App) {
+    if error.kind() == io::ErrorKind::InvalidData {
+        app.refused_at_the_door(client.address, Reason::TlsHandshake, &error.to_string());
     }
 }
 

@@ -3,7 +3,9 @@
 //! * [`listener`]: binds, accepts, and closes when stopping.
 //! * [`connection`]: one connection from its first byte to its last, HTTP/1.1 or HTTP/2.
 //! * [`door`]: what a connection passes before it may speak HTTP.
+//! * [`entrances`]: all listeners, each with its door.
 //! * [`socket`]: what comes in, and whether it is HTTP/2.
+//! * [`wire`], [`tls`], [`certificates`]: TCP, or TLS over it.
 //! * [`client`]: who is at the other end, and still there.
 //! * [`admission`]: from where a receiver's deliveries come, and how many.
 //! * [`activity`]: what a connection is doing, and until when it may.
@@ -18,9 +20,11 @@ pub mod activity;
 pub mod admission;
 pub mod body;
 pub mod budget;
+pub mod certificates;
 pub mod client;
 pub mod connection;
 pub mod door;
+pub mod entrances;
 pub mod forwarded;
 pub mod listener;
 pub mod per_address;
@@ -29,3 +33,5 @@ pub mod rate;
 pub mod raw_head;
 pub mod reply;
 pub mod socket;
+pub mod tls;
+pub mod wire;

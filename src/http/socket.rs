@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::activity::{self, Activity};
 use super::raw_head::RawHead;
+use super::wire::Wire;
 use crate::app::App;
 
 /// What an HTTP/2 client that knows beforehand says first (RFC 9113, section 3.4).
@@ -18,16 +18,16 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The socket, with what was read of it ahead, and an eye on whether anything comes.
 pub struct Socket {
-    stream: Arc<TcpStream>,
+    wire: Wire,
     read_ahead: Vec<u8>,
     activity: Arc<Activity>,
     raw_head: Arc<RawHead>,
 }
 
 impl Socket {
-    /// Wraps a stream that was just accepted.
-    pub fn new(stream: Arc<TcpStream>, activity: Arc<Activity>) -> Self {
-        Self { stream, read_ahead: Vec::new(), activity, raw_head: RawHead::new() }
+    /// Wraps a connection on which HTTP begins.
+    pub fn new(wire: Wire, activity: Arc<Activity>) -> Self {
+        Self { wire, read_ahead: Vec::new(), activity, raw_head: RawHead::new() }
     }
 
     /// The head of the request that is being read.
@@ -44,7 +44,7 @@ impl Socket {
             let stopping = phase.borrow_and_update().idle_connections_end();
             let deadline = self.activity.deadline(stopping).unwrap_or_else(Instant::now);
             let read = tokio::select! {
-                read = timeout_at(deadline, read_some(&self.stream, &mut start[filled..])) => read,
+                read = timeout_at(deadline, self.wire.read(&mut start[filled..])) => read,
                 Ok(()) = phase.changed() => continue,
             };
             let n = match read {
@@ -75,6 +75,11 @@ impl Socket {
 }
 
 impl Socket {
+    /// Whether the other end expects to be told of the end.
+    pub fn says_goodbye(&self) -> bool {
+        self.wire.says_goodbye()
+    }
+
     /// Keeps an eye on bytes that came in.
     fn note(&self, bytes: &[u8]) {
         match self.activity.bytes_came() {
@@ -98,14 +103,7 @@ impl AsyncRead for Socket {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
-                Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        ready!(Pin::new(&mut self.wire).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.note(&buf.filled()[before..]);
         }
@@ -114,47 +112,27 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write_vectored(bufs) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        Pin::new(&mut self.wire).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    /// Nothing is buffered here.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(
-            rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write).map_err(io::Error::from),
-        )
-    }
-}
-
-/// Reads what is there, or waits until something is.
-async fn read_some(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read(into) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return done,
-        }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }

@@ -130,7 +130,7 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// Reads one answer; `None` when the connection ended without one.
-pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
+pub fn read_answer(stream: &mut impl Read) -> Option<Answer> {
     loop {
         let answer = read_one(stream)?;
         // 100 Continue is no answer yet.
@@ -140,7 +140,7 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
     }
 }
 
-fn read_one(stream: &mut TcpStream) -> Option<Answer> {
+fn read_one(stream: &mut impl Read) -> Option<Answer> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

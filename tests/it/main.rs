@@ -9,6 +9,7 @@
 //! * [`flood`]: many senders at once.
 //! * [`namespace`]: small disks and disks that can't be written.
 //! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
+//! * [`tls_client`]: certificates made for a test, and a client that speaks TLS.
 //! * [`trace`]: judges a trace of system calls.
 //! * [`work_common`]: starts other workers.
 //! * [`work_server`]: what they post to.
@@ -24,6 +25,7 @@ mod daemon;
 mod flood;
 mod namespace;
 mod signing;
+mod tls_client;
 mod trace;
 mod work_common;
 mod work_server;
@@ -39,6 +41,7 @@ mod disk_full;
 mod forgeries;
 mod formats;
 mod front_door;
+mod front_tls;
 mod handlers;
 mod http;
 mod http2;
@@ -56,6 +59,7 @@ mod paths;
 mod providers_command;
 mod providers_over_http;
 mod real_input;
+mod reload;
 mod scarce;
 mod send;
 mod smuggling;
