@@ -23,7 +23,7 @@ use crate::handlers::{HandlerError, WebHookHandlerContext};
 use crate::http::body::{self, BodyBounds};
 use crate::http::budget::Account;
 use crate::http::client::Client;
-use crate::http::reply::{HttpReply, LeavesUnread, Problem, from_reply};
+use crate::http::reply::{CutOff, HttpReply, LeavesUnread, Problem, from_reply};
 use crate::log::delivery::micros_since;
 use crate::log::{DeliveryRecord, Level, Outcome};
 use crate::message;
@@ -262,6 +262,9 @@ impl<'a> Open<'a> {
         self.app.conclude(&self.record, outcome, Some(problem.reason), problem.status);
         let mut reply = problem.reply();
         reply.extensions_mut().insert(LeavesUnread);
+        if problem.reason == Reason::BodyIncomplete {
+            reply.extensions_mut().insert(CutOff);
+        }
         reply
     }
 

@@ -14,6 +14,7 @@
 //! * [`forwarded`] and [`proxy_protocol`]: who a connection comes from when trusted proxies say so.
 //! * [`per_address`] and [`rate`]: what one address may have.
 //! * [`raw_head`]: what hyper doesn't tell of a head, against request smuggling.
+//! * [`own_words`]: what hyper says by itself.
 //! * [`reply`]: answers, problem bodies among them.
 
 pub mod activity;
@@ -27,6 +28,7 @@ pub mod door;
 pub mod entrances;
 pub mod forwarded;
 pub mod listener;
+pub mod own_words;
 pub mod per_address;
 pub mod proxy_protocol;
 pub mod rate;

@@ -18,6 +18,10 @@ pub type HttpReply = Response<Full<Bytes>>;
 #[derive(Clone, Copy, Debug)]
 pub struct LeavesUnread;
 
+/// Marks an answer to a request that its sender cut off.
+#[derive(Clone, Copy, Debug)]
+pub struct CutOff;
+
 /// A refusal or failure on its way to the sender.
 #[derive(Clone, Debug)]
 pub struct Problem<'a> {

@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::activity::{self, Activity};
+use super::own_words::{self, OwnRefusal};
 use super::raw_head::RawHead;
 use super::wire::Wire;
 use crate::app::App;
@@ -16,18 +18,33 @@ use crate::app::App;
 /// What an HTTP/2 client that knows beforehand says first (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// An answer that was held back: its status and its bytes.
+pub type Held = (StatusCode, Vec<u8>);
+
 /// The socket, with what was read of it ahead, and an eye on whether anything comes.
 pub struct Socket {
     wire: Wire,
     read_ahead: Vec<u8>,
     activity: Arc<Activity>,
     raw_head: Arc<RawHead>,
+    /// Whether hyper's own refusals are held back.
+    holds_back: bool,
+    held: Option<Held>,
+    late: Vec<u8>,
 }
 
 impl Socket {
     /// Wraps a connection on which HTTP begins.
     pub fn new(wire: Wire, activity: Arc<Activity>) -> Self {
-        Self { wire, read_ahead: Vec::new(), activity, raw_head: RawHead::new() }
+        Self {
+            wire,
+            read_ahead: Vec::new(),
+            activity,
+            raw_head: RawHead::new(),
+            holds_back: false,
+            held: None,
+            late: Vec::new(),
+        }
     }
 
     /// The head of the request that is being read.
@@ -80,6 +97,17 @@ impl Socket {
         self.wire.says_goodbye()
     }
 
+    /// From here on, holds back what hyper refuses by itself.
+    pub fn hold_back(&mut self) {
+        self.holds_back = true;
+    }
+
+    /// What was held back; nothing is from here on.
+    pub fn take_held(&mut self) -> Option<Held> {
+        self.holds_back = false;
+        self.held.take()
+    }
+
     /// Keeps an eye on bytes that came in.
     fn note(&self, bytes: &[u8]) {
         match self.activity.bytes_came() {
@@ -112,8 +140,8 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -121,7 +149,27 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire).poll_write_vectored(cx, bufs)
+        let this = &mut *self;
+        // What follows an answer that was held back shows that it was none of hyper's own.
+        if let Some((_, bytes)) = this.held.take() {
+            this.late.extend(bytes);
+        }
+        while !this.late.is_empty() {
+            let n = ready!(Pin::new(&mut this.wire).poll_write(cx, &this.late))?;
+            this.late.drain(..n);
+        }
+        let own = match bufs {
+            [head] if this.holds_back => own_words::find(head).map(|own| (own, head)),
+            _ => None,
+        };
+        match own {
+            None => Pin::new(&mut this.wire).poll_write_vectored(cx, bufs),
+            Some((OwnRefusal { at: 0, status }, head)) => {
+                this.held = Some((status, head.to_vec()));
+                Poll::Ready(Ok(head.len()))
+            }
+            Some((OwnRefusal { at, .. }, head)) => Pin::new(&mut this.wire).poll_write(cx, &head[..at]),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -7,6 +7,7 @@
 //! * [`command`]: runs a command to its end.
 //! * [`daemon`]: starts and stops it, reads its log.
 //! * [`flood`]: many senders at once.
+//! * [`frames`]: HTTP/2 by hand.
 //! * [`namespace`]: small disks and disks that can't be written.
 //! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
 //! * [`tls_client`]: certificates made for a test, and a client that speaks TLS.
@@ -23,6 +24,7 @@ mod client;
 mod command;
 mod daemon;
 mod flood;
+mod frames;
 mod namespace;
 mod signing;
 mod tls_client;
@@ -40,7 +42,9 @@ mod dedupe;
 mod disk_full;
 mod forgeries;
 mod formats;
+mod front_attacks;
 mod front_door;
+mod front_idle;
 mod front_tls;
 mod handlers;
 mod http;
