@@ -38,6 +38,8 @@ pub struct Activity {
     unread: AtomicBool,
     /// Requests that were cut off, less those that were answered.
     cut_off: AtomicU32,
+    /// Streams that broke the protocol and have no line in the log yet.
+    faults: AtomicU32,
     doing: Mutex<Doing>,
 }
 
@@ -59,6 +61,7 @@ impl Activity {
             multiplexed: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             cut_off: AtomicU32::new(0),
+            faults: AtomicU32::new(0),
             doing: Mutex::new(Doing::Headers { since: Instant::now(), begun: false }),
         })
     }
@@ -102,6 +105,16 @@ impl Activity {
     /// Whether closing at once might reset the connection under an answer.
     pub fn has_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Streams broke the protocol.
+    pub fn faults_seen(&self, faults: u32) {
+        self.faults.fetch_add(faults, Ordering::Relaxed);
+    }
+
+    /// How many did since this was asked last.
+    pub fn take_faults(&self) -> u32 {
+        self.faults.swap(0, Ordering::Relaxed)
     }
 
     /// Whether far more of its requests were cut off than answered.

@@ -120,8 +120,9 @@ fn report_http1(error: &hyper::Error, client: IpAddr, app: &App, activity: &Acti
     }
 }
 
-async fn http2(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Activity>) {
+async fn http2(mut socket: Socket, client: Client, app: Arc<App>, activity: Arc<Activity>) {
     activity.is_http2();
+    socket.watch_frames();
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -137,7 +138,14 @@ async fn http2(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Acti
     let address = client.address;
     let service = service(client, app.clone(), activity.clone(), socket.raw_head());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut end = watch(&app, &activity, |cx| connection.as_mut().poll(cx)).await;
+    let poll = |cx: &mut Context<'_>| {
+        let result = connection.as_mut().poll(cx);
+        for _ in 0..activity.take_faults() {
+            app.refused_at_the_door(address, Reason::RequestMalformed, "a stream broke the protocol");
+        }
+        result
+    };
+    let mut end = watch(&app, &activity, poll).await;
     if matches!(end, End::Late) {
         // GOAWAY first, so that a request on its way is answered or known to be unseen.
         connection.as_mut().graceful_shutdown();
@@ -146,7 +154,7 @@ async fn http2(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Acti
     match end {
         End::Done(Err(error)) => report_http2(&error, address, &app),
         End::Abused => {
-            app.refused_at_the_door(address, Reason::RateLimited, "more streams reset than answered")
+            app.refused_at_the_door(address, Reason::RateLimited, "more streams reset than answered");
         }
         End::Done(Ok(())) | End::Late => {}
     }

@@ -14,7 +14,7 @@
 //! * [`forwarded`] and [`proxy_protocol`]: who a connection comes from when trusted proxies say so.
 //! * [`per_address`] and [`rate`]: what one address may have.
 //! * [`raw_head`]: what hyper doesn't tell of a head, against request smuggling.
-//! * [`own_words`]: what hyper says by itself.
+//! * [`own_words`] and [`sent_frames`]: what hyper and h2 say by themselves.
 //! * [`reply`]: answers, problem bodies among them.
 
 pub mod activity;
@@ -34,6 +34,7 @@ pub mod proxy_protocol;
 pub mod rate;
 pub mod raw_head;
 pub mod reply;
+pub mod sent_frames;
 pub mod socket;
 pub mod tls;
 pub mod wire;

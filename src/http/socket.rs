@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::activity::{self, Activity};
 use super::own_words::{self, OwnRefusal};
 use super::raw_head::RawHead;
+use super::sent_frames::SentFrames;
 use super::wire::Wire;
 use crate::app::App;
 
@@ -30,6 +31,8 @@ pub struct Socket {
     /// Whether hyper's own refusals are held back.
     holds_back: bool,
     held: Option<Held>,
+    /// What goes out over HTTP/2.
+    frames: Option<SentFrames>,
     late: Vec<u8>,
 }
 
@@ -43,6 +46,7 @@ impl Socket {
             raw_head: RawHead::new(),
             holds_back: false,
             held: None,
+            frames: None,
             late: Vec::new(),
         }
     }
@@ -102,10 +106,25 @@ impl Socket {
         self.holds_back = true;
     }
 
+    /// From here on, looks for streams that h2 resets by itself.
+    pub fn watch_frames(&mut self) {
+        self.frames = Some(SentFrames::default());
+    }
+
     /// What was held back; nothing is from here on.
     pub fn take_held(&mut self) -> Option<Held> {
         self.holds_back = false;
         self.held.take()
+    }
+
+    /// Keeps an eye on bytes that went out.
+    fn note_sent(&mut self, bufs: &[io::IoSlice<'_>], mut written: usize) {
+        let Some(frames) = &mut self.frames else { return };
+        for buf in bufs {
+            let sent = written.min(buf.len());
+            self.activity.faults_seen(frames.follow(&buf[..sent]));
+            written -= sent;
+        }
     }
 
     /// Keeps an eye on bytes that came in.
@@ -163,7 +182,11 @@ impl AsyncWrite for Socket {
             _ => None,
         };
         match own {
-            None => Pin::new(&mut this.wire).poll_write_vectored(cx, bufs),
+            None => {
+                let written = ready!(Pin::new(&mut this.wire).poll_write_vectored(cx, bufs))?;
+                this.note_sent(bufs, written);
+                Poll::Ready(Ok(written))
+            }
             Some((OwnRefusal { at: 0, status }, head)) => {
                 this.held = Some((status, head.to_vec()));
                 Poll::Ready(Ok(head.len()))
