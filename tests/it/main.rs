@@ -65,6 +65,7 @@ mod providers_over_http;
 mod real_input;
 mod reload;
 mod scarce;
+mod security_page;
 mod send;
 mod smuggling;
 mod stopping;
