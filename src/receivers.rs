@@ -11,6 +11,7 @@ use crate::captures;
 use crate::catalog::{Catalog, Row};
 use crate::config::{Config, ConfigError, ReceiverConfig};
 use crate::delivery::Delivery;
+use crate::http::admission::ReceiverFront;
 use crate::message::MessageOptions;
 use crate::reason::Reason;
 use crate::verify::{
@@ -33,6 +34,8 @@ pub struct Receiver {
     pub body_bytes_max: u64,
     /// Shapes its messages.
     pub message: MessageOptions,
+    /// From where its deliveries come, and how many.
+    pub front: ReceiverFront,
 }
 
 /// A verifier, and what it was made of besides its row.
@@ -207,6 +210,7 @@ impl Receivers {
                 raw_body: configured.raw_body,
                 mask: configured.mask,
             },
+            front: ReceiverFront::new(&configured.front, config.front_door.receiver_rate),
         });
         if let Some(path) = &configured.path {
             let taken = self.by_path.insert(path.to_ascii_lowercase(), receiver.clone());
@@ -266,6 +270,7 @@ mod tests {
             capturing: Some(Capturing { row: row.clone(), file, turn: Mutex::default() }),
             body_bytes_max: 1,
             message: MessageOptions { receiver: "asana".to_owned(), raw_body: false, mask: true },
+            front: ReceiverFront::default(),
         }
     }
 

@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
+use zeroize::Zeroizing;
 
-use super::ConfigError;
 use super::handlers::Handler;
 use super::queue::{Queue, Spool};
 use super::source::Source;
+use super::{ConfigError, front_door};
 use crate::bounds::CONFIG_BYTES_MAX;
 use crate::catalog::Row;
+use crate::http::forwarded::ForwardedHeader;
+use crate::http::rate::Rate;
 use crate::log::{Format, Level};
+use crate::networks::Networks;
 use crate::units::{ByteSize, HumanDuration};
 
 /// A value and where in the file it stands.
@@ -27,6 +31,12 @@ pub struct File {
     pub(super) ops_listen: At<String>,
     pub(super) public_url: At<String>,
     pub(super) base_path: At<String>,
+    pub(super) trusted_proxies: At<Networks>,
+    pub(super) forwarded_header: At<ForwardedHeader>,
+    pub(super) proxy_protocol: At<bool>,
+    pub(super) tls: At<front_door::TlsConfig>,
+    #[serde(default)]
+    pub(super) listeners: Vec<Spanned<front_door::Listener>>,
     pub(super) data_dir: At<String>,
     pub(super) drain_delay: At<HumanDuration>,
     pub(super) drain_timeout: At<HumanDuration>,
@@ -63,6 +73,8 @@ pub(super) struct Receiver {
     pub(super) tolerance: Option<HumanDuration>,
     pub(super) raw_body: Option<bool>,
     pub(super) mask: Option<bool>,
+    pub(super) allow: Option<Networks>,
+    pub(super) rate: Option<Rate>,
 }
 
 /// What a scheme needs besides secrets: a plain value, or where it comes from.
@@ -114,6 +126,9 @@ pub(super) struct Limits {
     pub(super) header_timeout: At<HumanDuration>,
     pub(super) idle_timeout: At<HumanDuration>,
     pub(super) connections_max: At<u64>,
+    pub(super) connections_per_address_max: At<u64>,
+    pub(super) address_rate: At<Rate>,
+    pub(super) receiver_rate: At<Rate>,
     pub(super) in_flight_max: At<u64>,
 }
 
@@ -128,7 +143,8 @@ pub(super) struct Log {
 /// A file that was read, for line numbers.
 pub struct Text {
     path: PathBuf,
-    text: String,
+    /// Secrets may stand in it.
+    text: Zeroizing<String>,
 }
 
 impl Text {
@@ -157,6 +173,7 @@ pub fn read(path: &Path) -> Result<(File, Text), ConfigError> {
         return Err(cant(format!("has {length} bytes; a configuration has {CONFIG_BYTES_MAX} at most")));
     }
     let text = std::fs::read_to_string(path).map_err(|e| cant(format!("can't be read: {e}")))?;
+    let text = Zeroizing::new(text);
     let text = Text { path: path.to_owned(), text };
     match toml::from_str(&text.text) {
         Ok(file) => Ok((file, text)),

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::ConfigError;
 use super::draft::{Draft, Place, SecretFrom};
 use super::file::{self, Setting, Text};
+use super::front_door::ReceiverFrontConfig;
 use super::providers::unknown_provider;
 use super::source::Source;
 use crate::catalog::Catalog;
@@ -42,6 +43,8 @@ pub struct ReceiverConfig {
     pub raw_body: bool,
     /// Replaces credentials in messages.
     pub mask: bool,
+    /// From where its deliveries come, and how many.
+    pub front: ReceiverFrontConfig,
     /// Where it was configured, for errors.
     pub origin: String,
 }
@@ -164,6 +167,7 @@ impl<'a> Drafts<'a> {
             tolerance: receiver.tolerance.map(|time| time.0),
             raw_body: receiver.raw_body.unwrap_or(false),
             mask: receiver.mask.unwrap_or(true),
+            front: ReceiverFrontConfig { allow: receiver.allow, rate: receiver.rate },
             origin,
         });
         Ok(())
@@ -270,6 +274,7 @@ impl<'a> Drafts<'a> {
                 tolerance: None,
                 raw_body: false,
                 mask: true,
+                front: ReceiverFrontConfig::default(),
                 origin,
             }),
         }

@@ -9,9 +9,11 @@
 //! * [`command`]: runs a command to its end.
 //! * [`daemon`]: starts and stops it, reads its log.
 //! * [`flood`]: many senders at once.
+//! * [`frames`]: HTTP/2 by hand.
 //! * [`namespace`]: small disks and disks that can't be written.
 //! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
 //! * [`spool_common`]: a broker of one's own, and a daemon in front of it.
+//! * [`tls_client`]: certificates made for a test, and a client that speaks TLS.
 //! * [`trace`]: judges a trace of system calls.
 //! * [`work_common`]: starts other workers.
 //! * [`work_server`]: what they post to.
@@ -27,8 +29,10 @@ mod client;
 mod command;
 mod daemon;
 mod flood;
+mod frames;
 mod namespace;
 mod signing;
+mod tls_client;
 mod trace;
 mod work_common;
 mod work_server;
@@ -46,6 +50,10 @@ mod dedupe;
 mod disk_full;
 mod forgeries;
 mod formats;
+mod front_attacks;
+mod front_door;
+mod front_idle;
+mod front_tls;
 mod handlers;
 mod http;
 mod http2;
@@ -63,8 +71,10 @@ mod paths;
 mod providers_command;
 mod providers_over_http;
 mod real_input;
+mod reload;
 mod salesforce;
 mod scarce;
+mod security_page;
 mod send;
 mod service_manager;
 mod smuggling;
