@@ -1,7 +1,7 @@
 //! What a running daemon can exchange: where deliveries go and whom they are taken from.
 
 use std::net::IpAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, ConfigError};
@@ -43,21 +43,29 @@ impl Live {
 
 /// A value that can be exchanged while others use it.
 #[derive(Debug)]
-pub struct Swap<T>(RwLock<Arc<T>>);
+pub struct Swap<T> {
+    present: RwLock<Arc<T>>,
+    changing: Mutex<()>,
+}
 
 impl<T> Swap<T> {
     /// Holds this value at first.
     pub fn new(value: T) -> Self {
-        Self(RwLock::new(Arc::new(value)))
+        Self { present: RwLock::new(Arc::new(value)), changing: Mutex::default() }
     }
 
     /// The present value. Whoever has it keeps it as it is.
     pub fn get(&self) -> Arc<T> {
-        self.0.read().expect("nothing panics under this lock").clone()
+        self.present.read().expect("nothing panics under this lock").clone()
+    }
+
+    /// While this is held, nobody else exchanges the value or changes what the next one is read from. Blocks.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Exchanges it.
     pub fn set(&self, value: T) {
-        *self.0.write().expect("nothing panics under this lock") = Arc::new(value);
+        *self.present.write().expect("nothing panics under this lock") = Arc::new(value);
     }
 }

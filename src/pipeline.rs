@@ -134,7 +134,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
         Admission::Event(verified) => verified,
         Admission::Answered { reply, handshake, captured, visit } => {
             if let Some(secret) = captured
-                && let Err(refusal) = adopt(webhook.receiver.clone(), secret).await
+                && let Err(refusal) = adopt(webhook.app.clone(), webhook.receiver.clone(), secret).await
             {
                 return webhook.refuse(&refusal, for_hints.as_ref());
             }
@@ -229,9 +229,17 @@ impl Webhook {
     }
 }
 
-/// Keeps a secret that the sender handed over before it is told so.
-async fn adopt(receiver: Arc<Receiver>, secret: Secret) -> Result<(), Refusal> {
-    let adopted = tokio::task::spawn_blocking(move || receiver.adopt(secret)).await;
+/// Keeps a secret that the sender handed over before it is told so. The receiver may have been configured
+/// anew meanwhile: it is the new one that must know.
+async fn adopt(app: Arc<App>, receiver: Arc<Receiver>, secret: Secret) -> Result<(), Refusal> {
+    let adopt = move || {
+        let _held = app.live.hold();
+        match app.live.get().receivers.successor(&receiver) {
+            Some(receiver) => receiver.adopt(secret),
+            None => Err(Refusal::new(Reason::UnknownReceiver, "the receiver was taken out meanwhile")),
+        }
+    };
+    let adopted = tokio::task::spawn_blocking(adopt).await;
     adopted.unwrap_or(Err(Refusal::new(Reason::HandlerFailed, "keeping the secret panicked")))
 }
 

@@ -159,6 +159,11 @@ impl Receivers {
         self.in_order.iter()
     }
 
+    /// The one that now stands where this one stood.
+    pub fn successor(&self, of: &Receiver) -> Option<Arc<Receiver>> {
+        self.by_label.get(&of.label.to_lowercase()).cloned()
+    }
+
     /// The path to paste at the provider.
     pub fn path_of(&self, receiver: &Receiver) -> String {
         let label = if receiver.id.is_empty() { String::new() } else { format!("/{}", receiver.id) };

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use tokio::signal::unix::Signal;
 use tokio::time::{MissedTickBehavior, interval};
+use zeroize::Zeroizing;
 
 use crate::app::App;
+use crate::backend;
 use crate::bounds::CERTIFICATE_LOOK_INTERVAL;
 use crate::cli::ServeFlags;
 use crate::config::{Config, ConfigError, Shown, resolve};
@@ -43,50 +45,51 @@ pub struct Reloader {
 
 /// What is read and compiled before anything is exchanged.
 struct Fresh {
-    config: Config,
+    warnings: Vec<String>,
     live: Live,
     certificates: Certificates,
+    fixed: Fixed,
 }
 
 impl Fresh {
     fn read(flags: &ServeFlags, matches: &ArgMatches) -> Result<Self, ConfigError> {
         let config = resolve(flags, matches)?;
+        backend::check(&config.queue, &config.handlers)?;
         let live = super::serve::compile(&config)?;
         let certificates = load_certificates(&config)?;
-        Ok(Self { config, live, certificates })
+        let fixed = Fixed::of(&config)?;
+        Ok(Self { warnings: config.warnings, live, certificates, fixed })
     }
 }
 
 impl Reloader {
-    /// For a daemon that started with this configuration.
-    pub fn new(
-        flags: &ServeFlags,
-        matches: &ArgMatches,
-        config: &Config,
-        app: Arc<App>,
-        tls: AllTls,
-    ) -> Self {
-        Self { flags: flags.clone(), matches: matches.clone(), app, tls, fixed: Fixed::of(config) }
+    /// For a daemon that started so.
+    pub fn new(flags: &ServeFlags, matches: &ArgMatches, fixed: Fixed, app: Arc<App>, tls: AllTls) -> Self {
+        Self { flags: flags.clone(), matches: matches.clone(), app, tls, fixed }
     }
 
     /// Waits for signals and for other certificates, for as long as the daemon runs.
     pub async fn run(self, hangups: &mut Signal) -> Infallible {
+        let this = Arc::new(self);
         let mut look = interval(CERTIFICATE_LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = hangups.recv() => self.reload().await,
-                _ = look.tick() => self.look_at_certificates().await,
+                _ = hangups.recv() => this.clone().reload().await,
+                _ = look.tick() => this.look_at_certificates().await,
             }
         }
     }
 
-    async fn reload(&self) {
-        let (flags, matches) = (self.flags.clone(), self.matches.clone());
-        // Files are read, on a disk that may be slow.
-        let fresh = tokio::task::spawn_blocking(move || Fresh::read(&flags, &matches)).await;
-        match fresh {
-            Ok(Ok(fresh)) => self.exchange(fresh),
+    async fn reload(self: Arc<Self>) {
+        // Files are read, on a disk that may be slow. Those of secrets that senders hand over stay as they are
+        // until the exchange is done.
+        let read_and_exchange = move || {
+            let _held = self.app.live.hold();
+            Fresh::read(&self.flags, &self.matches).map(|fresh| self.exchange(fresh))
+        };
+        match tokio::task::spawn_blocking(read_and_exchange).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::error!(error = %error, "the new configuration can't be used; the old one stays");
             }
@@ -97,9 +100,8 @@ impl Reloader {
     }
 
     fn exchange(&self, fresh: Fresh) {
-        let Fresh { config, live, certificates } = fresh;
-        let mut warnings = config.warnings.clone();
-        warnings.extend(self.fixed.differing(&Fixed::of(&config)));
+        let Fresh { mut warnings, live, certificates, fixed } = fresh;
+        warnings.extend(self.fixed.differing(&fixed));
         let had: BTreeSet<_> = self.tls.iter().map(|(entrance, _)| entrance).collect();
         let has: BTreeSet<_> = certificates.iter().map(|(entrance, _)| entrance).collect();
         for entrance in had.symmetric_difference(&has) {
@@ -152,15 +154,27 @@ fn differing(old: &Receivers, new: &Receivers) -> (String, String) {
 }
 
 /// What only a restart changes.
-struct Fixed {
+pub struct Fixed {
     shown: Vec<Shown>,
     handlers: String,
+    /// What only the backend has, without secrets.
+    section: String,
+    broker_secrets: Vec<Zeroizing<String>>,
 }
 
 impl Fixed {
-    fn of(config: &Config) -> Self {
+    /// Of this configuration.
+    ///
+    /// # Errors
+    /// Names a secret of the broker that can't be read.
+    pub fn of(config: &Config) -> Result<Self, ConfigError> {
         let fixed = config.shown.iter().filter(|shown| !LIVE_KEYS.contains(&shown.key));
-        Self { shown: fixed.cloned().collect(), handlers: format!("{:?}", config.handlers) }
+        Ok(Self {
+            shown: fixed.cloned().collect(),
+            handlers: format!("{:?}", config.handlers),
+            section: format!("{:?}", (&config.queue.rabbitmq, &config.queue.nats, &config.queue.azure)),
+            broker_secrets: config.queue.secrets()?,
+        })
     }
 
     /// A warning for each key that is another.
@@ -171,9 +185,12 @@ impl Fixed {
         let keys: BTreeSet<&str> = self.shown.iter().chain(&other.shown).map(|shown| shown.key).collect();
         let mut differing: Vec<&str> =
             keys.into_iter().filter(|key| values(self, key) != values(other, key)).collect();
-        if self.handlers != other.handlers {
-            differing.push("handlers");
-        }
+        let others = [
+            ("handlers", self.handlers != other.handlers),
+            ("the backend's section under [queue]", self.section != other.section),
+            ("a secret of the queue", self.broker_secrets != other.broker_secrets),
+        ];
+        differing.extend(others.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name));
         differing
             .iter()
             .map(|key| format!("{key} has changed, which takes effect at the next start"))

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Failure;
-use super::reload::Reloader;
+use super::reload::{Fixed, Reloader};
 use super::signals::{Signals, hangups};
 use crate::app::{App, Phase};
 use crate::backend::{self, Backend};
@@ -76,7 +76,7 @@ pub async fn run(
         summary: Default::default(),
         metrics: Default::default(),
     });
-    let reloader = Reloader::new(flags, matches, &config, app.clone(), tls);
+    let reloader = Reloader::new(flags, matches, Fixed::of(&config)?, app.clone(), tls);
     let daemon = Daemon::start(app, listeners, ops_listener);
     service_manager::keep_watchdog_quiet();
     service_manager::ready();

@@ -54,9 +54,11 @@ impl Draft {
         }
         let mut settings = BTreeMap::new();
         for (key, setting) in &self.settings {
+            warnings.extend(setting.exposure().map(|why| format!("{key} of receiver {label}: {why}")));
             let value = match setting {
-                Setting::Plain(text) => Zeroizing::new(text.clone().into_bytes()),
-                Setting::From(Source::Text(text)) => Zeroizing::new(text.as_bytes().to_vec()),
+                Setting::Plain(text) | Setting::From(Source::Text(text)) => {
+                    Zeroizing::new(text.as_bytes().to_vec())
+                }
                 Setting::From(source) => source.read().map_err(|e| wrong(key, e))?,
             };
             settings.insert(key.clone(), value);

@@ -2,9 +2,10 @@
 //! known one, line and column.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use zeroize::Zeroizing;
 
@@ -57,6 +58,17 @@ pub struct File {
     pub(super) log: Log,
 }
 
+impl File {
+    /// Whether secrets stand in the file itself.
+    pub(super) fn holds_secrets(&self) -> bool {
+        let receivers = self.receivers.iter().flat_map(|receiver| receiver.as_ref().secret.as_slice());
+        let mut urls = self.queue.url.iter().flat_map(|url| url.as_ref().as_slice());
+        receivers.into_iter().any(|source| matches!(source, Source::Text(_)))
+            || urls.any(|url| url.has_credentials())
+            || self.queue.secrets().any(|setting| matches!(setting, Setting::Plain(_)))
+    }
+}
+
 /// `[[receivers]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,13 +90,37 @@ pub(super) struct Receiver {
 }
 
 /// What a scheme needs besides secrets: a plain value, or where it comes from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
 pub enum Setting {
     /// Stands in the file.
-    Plain(String),
+    Plain(#[serde(deserialize_with = "zeroizing")] Zeroizing<String>),
     /// Stands elsewhere.
     From(Source),
+}
+
+impl Setting {
+    /// A warning, if others can read the file that it comes from.
+    pub(super) fn exposure(&self) -> Option<String> {
+        match self {
+            Self::Plain(_) => None,
+            Self::From(source) => source.exposure(),
+        }
+    }
+}
+
+/// It may be a secret.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("***"),
+            Self::From(source) => source.fmt(f),
+        }
+    }
+}
+
+fn zeroizing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
 }
 
 /// One, or a list.
@@ -108,6 +144,13 @@ impl<T> OneOrMany<T> {
     pub(super) fn into_vec(self) -> Vec<T> {
         match self {
             Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+
+    pub(super) fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
         }
     }

@@ -5,6 +5,7 @@
 //! keys add up.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -22,8 +23,7 @@ const VARIABLE_PREFIX: &str = "SLUICED_RECEIVER_";
 /// The variable of `--receiver-set`; no provider may be called `set`.
 const SET_VARIABLE: &str = "SLUICED_RECEIVER_SET";
 
-/// One receiver as configured, its secrets read.
-#[derive(Debug)]
+/// One receiver as configured, its secrets read. Its `Debug` shows none of them.
 pub struct ReceiverConfig {
     /// As configured, in lower case; a provider's name or alias.
     pub name: String,
@@ -47,6 +47,16 @@ pub struct ReceiverConfig {
     pub front: ReceiverFrontConfig,
     /// Where it was configured, for errors.
     pub origin: String,
+}
+
+impl fmt::Debug for ReceiverConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceiverConfig")
+            .field("name", &self.name)
+            .field("id", &self.id)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ReceiverConfig {

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::file::{self, At, File, OneOrMany, Text};
 use super::queue::{self, Addresses, QueueConfig};
+use super::source::readable_by_others;
 use super::{Config, ConfigError, HandlerConfig, Limits, front_door, handlers, providers, receivers};
 use crate::bounds;
 use crate::cli::{DrainFlags, QueueFlags, ServeFlags, WorkFlags};
@@ -35,6 +36,8 @@ pub struct Shown {
 /// Names the place of the first value that can't be used, and the way out.
 pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, ConfigError> {
     let (mut file, text) = read_file(&flags.queue)?;
+    let holding_secrets = flags.queue.config.as_deref().filter(|_| file.holds_secrets());
+    let exposed = holding_secrets.and_then(readable_by_others);
     let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
     let listen = pick.value("listen", "listen", &flags.listen, file.listen, "127.0.0.1:8080".into());
     let ops =
@@ -42,7 +45,9 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
     let public_url = pick.optional("public_url", "public_url", &flags.public_url, file.public_url);
     let base_path = pick.file("base_path", file.base_path, "/api/webhooks/incoming".into());
     let mut warnings = unknown_variables();
+    warnings.extend(exposed.map(|why| format!("secrets stand in the configuration file: {why}")));
     let queue = pick.queue(&flags.queue, file.data_dir, file.queue, file.spool, &mut warnings)?;
+    warnings.extend(queue.exposures());
     let delay = HumanDuration(Duration::ZERO);
     let drain_delay = pick.value("drain_delay", "drain_delay", &flags.drain_delay, file.drain_delay, delay);
     let timeout = HumanDuration(bounds::DRAIN_TIMEOUT);
@@ -281,6 +286,7 @@ impl Picker<'_> {
                  process list; use env: or file:"
             ));
         }
+        warnings.extend(addresses.exposures);
         self.show("queue.url", addresses.shown, origin);
         Ok(addresses.urls)
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::client::{GITHUB, SECRET, github_request, github_signature, post, send_raw};
+use crate::client::{GITHUB, SECRET, github_request, github_signature, hmac_sha256_hex, post, send_raw};
 use crate::daemon::{Daemon, wait_until};
 use crate::flood::Flood;
 use crate::tls_client::Authority;
@@ -210,4 +210,83 @@ fn a_secret_that_others_can_read_is_warned_about_and_never_shown() {
         assert_eq!(ran.stdout.contains("every user of this machine can read"), warned, "{mode:o}: {ran:?}");
         assert!(!ran.stdout.contains("readable-secret") && !ran.stderr.contains("readable-secret"));
     }
+}
+
+/// Each is in the file before its sender has its answer, and reading it again mustn't lose it on the way.
+#[test]
+fn secrets_that_senders_hand_over_meanwhile_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[[receivers]]\nname = \"asana\"\nset = { capture = \"add\" }\n";
+    let daemon = Daemon::with_config(dir.path(), config, &[]);
+    let send = |headers: &[(&str, &str)]| {
+        send_raw(daemon.address, &post("asana", headers, b"{}")).expect("an answer").status
+    };
+    for number in 0..12 {
+        let secret = |number: u32| format!("handed-over-{number}");
+        daemon.signal("HUP");
+        assert_eq!(send(&[("X-Hook-Secret", &secret(number))]), 200);
+        for known in 0..=number {
+            let signature = hmac_sha256_hex(&secret(known), b"{}");
+            assert_eq!(send(&[("X-Hook-Signature", &signature)]), 200, "{known} after {number}");
+        }
+    }
+    daemon.wait_for_line(|line| line["msg"] == "configuration read again");
+    daemon.stop();
+}
+
+#[test]
+fn another_secret_of_the_broker_is_named_and_a_missing_one_changes_nothing() {
+    let further = "[queue]\nbackend = \"nats\"\nurl = \"nats://127.0.0.1:1\"\n[queue.nats]\nuser = \"u\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("secret"), "old-secret");
+    let password = dir.path().join("password");
+    write(&password, "old-password");
+    let further = format!("{further}password = {{ file = \"{}\" }}\n", password.display());
+    let daemon = Daemon::with_config(dir.path(), &config(dir.path(), &further), &[]);
+    let mut it = Reloaded { dir, daemon, seen: 0 };
+    write(&password, "new-password");
+    let lines = it.hang_up();
+    assert!(
+        told(&lines, "a secret of the queue has changed, which takes effect at the next start"),
+        "{lines:?}"
+    );
+    it.config(&further.replace("user = \"u\"", "user = \"another\""));
+    assert!(told(&it.hang_up(), "the backend's section under [queue] has changed"));
+    std::fs::remove_file(&password).unwrap();
+    write(&it.path("secret"), "new-secret");
+    let lines = it.hang_up();
+    assert!(told(&lines, "the old one stays") && told(&lines, "password can't be opened"), "{lines:?}");
+    assert_eq!(it.status("github/acme", "old-secret"), 200);
+    let text = it.daemon.stop();
+    assert!(!text.contains("-password\"") && !text.contains("-secret"), "{text}");
+}
+
+#[test]
+fn every_file_with_a_secret_that_others_can_read_is_warned_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = dir.path().join(name);
+        write(&path, text);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let warned = |mode: u32| {
+        let url = file("url", "nats://u:hunter2@127.0.0.1:1", mode);
+        let token = file("token", "hunter2", mode);
+        let key = file("key.pem", "hunter2", mode);
+        let config = file(
+            "sluiced.toml",
+            &format!(
+                "[queue]\nbackend = \"nats\"\nurl = {{ file = \"{url}\" }}\n[queue.nats]\ntoken = {{ file = \"{token}\" }}\n\
+                 client_key_file = \"{key}\"\n[[receivers]]\nname = \"github\"\nsecret = {{ text = \"hunter2\" }}\n"
+            ),
+            mode,
+        );
+        let ran = crate::command::run(&["check", "--config", &config]);
+        assert!(!ran.stdout.contains("hunter2") && !ran.stderr.contains("hunter2"), "{ran:?}");
+        [url, token, key, config]
+            .map(|path| ran.stdout.contains(&format!("every user of this machine can read {path} ")))
+    };
+    assert_eq!(warned(0o644), [true; 4]);
+    assert_eq!(warned(0o600), [false; 4]);
 }
