@@ -29,6 +29,8 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod delivery;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod handlers;
 pub mod http;
 pub mod keys;
