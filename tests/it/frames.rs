@@ -7,6 +7,7 @@ use crate::client::{GITHUB_PATH, connect};
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const DATA: u8 = 0x00;
 pub const HEADERS: u8 = 0x01;
 pub const RST_STREAM: u8 = 0x03;
 pub const SETTINGS: u8 = 0x04;
