@@ -142,6 +142,45 @@ fn a_proxy_header_comes_before_the_handshake() {
 }
 
 #[test]
+fn each_listener_has_its_own_certificate_and_asks_for_its_own_clients() {
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let identity = |name: &str, last_year: i32| {
+        let sub = dir.path().join(name);
+        std::fs::create_dir_all(&sub).unwrap();
+        let identity = authority.sign(last_year);
+        identity.write(&sub);
+        identity
+    };
+    let (first, second) = (identity("first", 2097), identity("second", 2098));
+    clients.write(&dir.path().join("clients.pem"));
+    let config = format!(
+        "{}[[listeners]]\nlisten = \"127.0.0.1:0\"\ntls = {{ cert_file = \"{1}/second/cert.pem\", \
+         key_file = \"{1}/second/key.pem\", client_ca_file = \"{1}/clients.pem\" }}\n",
+        tls(&dir.path().join("first"), ""),
+        dir.path().display()
+    );
+    let daemon = Daemon::with_config(dir.path(), &config, &[GITHUB]);
+    let line = daemon.wait_for_line(|line| line["msg"] == "also listening");
+    let mutual = line["address"].as_str().unwrap().parse().unwrap();
+    let known = clients.sign(2099);
+    let open = authority.connect(daemon.address, None, &[]).unwrap();
+    assert!(first.is_shown_by(&open));
+    let status = |address, identity: Option<&Identity>| {
+        authority.connect(address, identity, &[]).ok().and_then(|mut tls| deliver(&mut tls, "d"))
+    };
+    assert_eq!(status(daemon.address, None), Some(200), "nobody is asked for one here");
+    assert_eq!((status(mutual, None), status(mutual, Some(&known))), (None, Some(200)));
+    assert!(second.is_shown_by(&authority.connect(mutual, Some(&known), &[]).unwrap()));
+    // Only the one is exchanged whose files are others.
+    let renewed = identity("second", 2099);
+    daemon.wait_for_line(|line| line["msg"] == "certificate read again" && line["address"] == "127.0.0.1:0");
+    assert!(renewed.is_shown_by(&authority.connect(mutual, Some(&known), &[]).unwrap()));
+    assert!(first.is_shown_by(&authority.connect(daemon.address, None, &[]).unwrap()));
+    assert_eq!(status(mutual, None), None, "its clients are still asked for theirs");
+}
+
+#[test]
 fn another_certificate_is_taken_by_itself_and_a_wrong_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new();

@@ -290,3 +290,37 @@ fn every_file_with_a_secret_that_others_can_read_is_warned_about() {
     assert_eq!(warned(0o644), [true; 4]);
     assert_eq!(warned(0o600), [false; 4]);
 }
+
+/// The process's memory is read as a debugger would.
+#[test]
+fn a_secret_that_was_exchanged_is_gone_from_memory() {
+    let mut it = Reloaded::start("");
+    let secret = |name: &str| format!("{name}-{}", "0123456789-made-up-".repeat(3));
+    let (first, second) = (secret("first"), secret("second"));
+    for present in [&first, &second, &"a third one".to_owned()] {
+        write(&it.path("secret"), present);
+        it.hang_up();
+        assert_eq!(it.status("github/acme", present), 200);
+    }
+    assert!(holds(&it.daemon, b"a third one"), "or it isn't found at all");
+    for gone in [&first, &second] {
+        assert!(!holds(&it.daemon, gone.as_bytes()), "{gone} is still there");
+    }
+}
+
+/// Whether these bytes stand anywhere in memory that the daemon can write to.
+fn holds(daemon: &Daemon, bytes: &[u8]) -> bool {
+    use std::os::unix::fs::FileExt;
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", daemon.pid())).unwrap();
+    let memory = std::fs::File::open(format!("/proc/{}/mem", daemon.pid())).unwrap();
+    let writable =
+        maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw")));
+    writable.into_iter().any(|line| {
+        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap());
+        // Some regions can't be read; what the daemon uses can.
+        let mut region = vec![0; (end - start) as usize];
+        let read = memory.read_at(&mut region, start).unwrap_or(0);
+        memchr::memmem::find(&region[..read], bytes).is_some()
+    })
+}
