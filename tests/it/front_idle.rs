@@ -1,6 +1,6 @@
 //! Idle connections and slow-loris connections beside honest senders: no error for the honest ones, and
-//! bounded memory. `SLUICED_TEST_IDLE=10000 SLUICED_TEST_LORIS=200 SLUICED_TEST_IDLE_SECONDS=60` is the full
-//! size; the process needs 12,000 open files then.
+//! bounded memory. `SLUICED_TEST_IDLE=10000 SLUICED_TEST_LORIS=200 SLUICED_TEST_IDLE_RATE=1000
+//! SLUICED_TEST_IDLE_SECONDS=30` is the full size; the process needs 12,000 open files then.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
