@@ -202,6 +202,9 @@ impl Daemon {
             }
             if let Some(remote) = &self.app.remote {
                 remote.look();
+                if let Some(why) = remote.failed() {
+                    return why;
+                }
             }
             match self.app.queue.health() {
                 Health::Failed(why) => return why,

@@ -428,6 +428,13 @@ pub(super) fn missing_url(backend: &str) -> ConfigError {
     ))
 }
 
+pub(super) fn no_broker(origin: &str) -> ConfigError {
+    ConfigError(format!(
+        "{origin} is a broker's address, and no broker is chosen; add --queue rabbitmq, nats or azure (in the file: \
+         queue.backend), or --queue embedded to do without one"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -273,7 +273,13 @@ impl Picker<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Zeroizing<String>>, ConfigError> {
         if backend == "embedded" {
-            return Ok(Vec::new());
+            let chosen = self.origin_of("queue.backend") != "default";
+            return match (&flags.queue_url, file) {
+                _ if chosen => Ok(Vec::new()),
+                (Some(_), _) => Err(queue::no_broker(&self.flag_origin("queue_url"))),
+                (None, Some(_)) => Err(queue::no_broker("queue.url")),
+                (None, None) => Ok(Vec::new()),
+            };
         }
         let (addresses, origin) = match &flags.queue_url {
             Some(text) => (Addresses::of_flag(text)?, self.flag_origin("queue_url")),

@@ -9,7 +9,7 @@ use sluiced_test_brokers::{Port, Proxy, RabbitMq, until};
 use tokio::task::JoinSet;
 
 use crate::raw::Raw;
-use crate::support::{enqueue_timed, enqueued, not_ready, options, ready, scenario, webhook};
+use crate::support::{enqueue_timed, enqueued, not_ready, options, ready, scenario, started, webhook};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outages() {
@@ -108,6 +108,16 @@ fn io_threads() -> usize {
 }
 
 async fn blocked(broker: &RabbitMq, queue: &RabbitMqQueue) {
+    let proxy = Proxy::to(broker.address()).await;
+    let url = vec![broker.url_at(proxy.port())];
+    let publish_deadline = Duration::from_millis(300);
+    let impatient = started(Options { url, publish_deadline, ..options(broker, "impatient") }).await;
+    // Channels are open before the alarm.
+    until("all at once are confirmed", async || {
+        let publishes = (0..64).map(|_| impatient.publish(&webhook())).collect::<JoinSet<_>>();
+        publishes.join_all().await.iter().all(Result::is_ok)
+    })
+    .await;
     broker.memory_alarm(true).await;
     // The broker tells a connection that it is blocked when that publishes.
     let mut pending = JoinSet::new();
@@ -116,8 +126,20 @@ async fn blocked(broker: &RabbitMq, queue: &RabbitMqQueue) {
     let (answer, took) = enqueue_timed(queue).await;
     assert!(matches!(&answer, Err(EnqueueError::Unavailable(why)) if why.contains("blocked")), "{answer:?}");
     assert!(took < Duration::from_millis(100), "{took:?}");
+    // More than the connection takes while it is blocked: what is given up then has not even been written, and
+    // a channel that is closed before that costs the connection.
+    let mut large = webhook();
+    large.data = sluiced_queue::Data::Text("x".repeat(400_000));
+    let publishes = (0..64).map(|_| impatient.publish(&large)).collect::<JoinSet<_>>();
+    let given_up = publishes.join_all().await;
+    assert!(given_up.iter().all(Result::is_err), "{given_up:?}");
+    assert!(given_up.iter().any(|end| matches!(end, Err(EnqueueError::TimedOut { .. }))), "{given_up:?}");
     broker.memory_alarm(false).await;
     ready(queue).await;
     enqueued(queue, &webhook()).await;
     let _ = pending.join_all().await;
+    for _ in 0..5 {
+        until("it goes on", async || impatient.enqueue(&webhook()).await.is_ok()).await;
+    }
+    assert_eq!(proxy.connections_total(), 1, "what was given up costs channels, not the connection");
 }
