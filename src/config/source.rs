@@ -54,7 +54,8 @@ impl Source {
     }
 
     fn read_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-        let mut value = Zeroizing::new(Vec::new());
+        // Room for all of it: a buffer that grows, and one on the stack in between, would leave parts behind.
+        let mut value = Zeroizing::new(Vec::with_capacity(2 * SECRET_BYTES_MAX as usize));
         let file =
             std::fs::File::open(path).map_err(|e| format!("{} can't be opened: {e}", path.display()))?;
         file.take(SECRET_BYTES_MAX + 2)
