@@ -6,6 +6,7 @@ pub mod dead_view;
 pub mod drain;
 pub mod providers;
 pub mod ready;
+pub mod reload;
 pub mod send;
 pub mod serve;
 pub mod signals;
