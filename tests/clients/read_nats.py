@@ -23,7 +23,7 @@ async def main(url: str, stream: str, quiet: float) -> None:
     while True:
         try:
             messages = await consumer.fetch(500, timeout=quiet)
-        except nats.errors.TimeoutError:
+        except asyncio.TimeoutError:  # nats.errors.TimeoutError is one of these, and not all are
             break
         for message in messages:
             headers = message.headers or {}

@@ -156,7 +156,7 @@ impl Broker {
             match self.server.messages().await? {
                 None => break false,
                 Some(0) => break true,
-                Some(_) => taken.extend(self.reader().read().await?),
+                Some(_) => self.reader().read(taken).await?,
             }
         };
         if deleted {

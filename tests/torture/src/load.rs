@@ -1,6 +1,7 @@
 //! The load: senders that send signed webhooks at a pace, wait for each answer as senders do, and send again what
 //! got no 2xx.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -69,7 +70,7 @@ impl Sender {
             if self.is_over() || self.shared.begun.fetch_add(1, Ordering::Relaxed) >= MESSAGES_MAX {
                 return all;
             }
-            all.extend(self.send(format!("{}-{}-{}", self.shared.round, self.number, all.len())).await);
+            all.extend(self.send(format!("{}{}-{}", self.shared.round, self.number, all.len())).await);
             next = (next + every).max(Instant::now());
         }
     }
@@ -106,6 +107,11 @@ impl Sender {
 
     /// Until somebody listens, or the load is over.
     async fn connect(&mut self) -> bool {
+        // What is sent on a connection that was closed meanwhile would count as sent, and reach nobody.
+        let open = |stream: &TcpStream| {
+            matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+        };
+        self.stream = self.stream.take().filter(open);
         while self.stream.is_none() {
             match timeout(SENDER_PATIENCE, TcpStream::connect(self.shared.address)).await {
                 Ok(Ok(stream)) => {

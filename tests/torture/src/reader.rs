@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::time::timeout;
 
 use crate::bounds::{READ_DEADLINE, READER_QUIET_S};
@@ -26,11 +27,12 @@ struct Line {
 }
 
 impl Reader {
-    /// Everything that is in the queue now, taken out of it.
+    /// Takes everything out of the queue that is in it now. What was taken before something went wrong is in `into`
+    /// all the same: it is nowhere else.
     ///
     /// # Errors
     /// Says what the program said.
-    pub async fn read(&self) -> Result<Vec<Vec<u8>>, String> {
+    pub async fn read(&self, into: &mut Vec<Vec<u8>>) -> Result<(), String> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("clients");
         let clients = std::env::var_os("SLUICED_TEST_CLIENTS").map_or(workspace, Into::into);
         let (program, script, arguments) = match self {
@@ -39,31 +41,53 @@ impl Reader {
         };
         let mut command = Command::new(program);
         command.arg(clients.join(script)).args(arguments).arg(READER_QUIET_S);
-        let lines = lines(command).await?;
-        lines.iter().map(|line| decode(line)).collect()
+        let mut printed = Vec::new();
+        let done = lines(command, &mut printed).await;
+        for line in printed {
+            into.push(decode(&line)?);
+        }
+        done
     }
 }
 
-fn decode(line: &str) -> Result<Vec<u8>, String> {
-    let line: Line = serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
+fn decode(line: &[u8]) -> Result<Vec<u8>, String> {
+    let text = String::from_utf8_lossy(line);
+    let line: Line = serde_json::from_slice(line).map_err(|error| format!("{error}: {text}"))?;
     STANDARD.decode(line.body).map_err(|error| format!("not base64: {error}"))
 }
 
-/// A command's lines.
+/// Runs a command, and adds the lines that it prints, whatever becomes of it.
 ///
 /// # Errors
 /// Says what it wrote to stderr, when it fails or takes too long.
-pub async fn lines(mut command: Command) -> Result<Vec<String>, String> {
+pub async fn lines(mut command: Command, into: &mut Vec<Vec<u8>>) -> Result<(), String> {
     let what = command.get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null());
-    let mut command = tokio::process::Command::from(command);
-    let output = timeout(READ_DEADLINE, command.kill_on_drop(true).output()).await;
-    let output = output
-        .map_err(|_| format!("{what}: not done within {READ_DEADLINE:?}"))?
-        .map_err(|error| format!("{what}: {error}; tests/run installs what the tests need"))?;
-    if !output.status.success() {
-        return Err(format!("{what}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)));
-    }
-    let text = String::from_utf8(output.stdout).map_err(|error| format!("{what}: {error}"))?;
-    Ok(text.lines().map(str::to_owned).collect())
+    let failed = |error: std::io::Error| format!("{what}: {error}; tests/run installs what the tests need");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().map_err(failed)?;
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    let mut said = Vec::new();
+    let run = async {
+        let print = async {
+            let Some(stdout) = &mut stdout else { return Ok(()) };
+            let mut stdout = BufReader::new(stdout);
+            let mut line = Vec::new();
+            while stdout.read_until(b'\n', &mut line).await? > 0 {
+                into.push(line.trim_ascii_end().to_owned());
+                line.clear();
+            }
+            Ok(())
+        };
+        let say = async {
+            match &mut stderr {
+                Some(stderr) => stderr.read_to_end(&mut said).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(print, say)?;
+        child.wait().await
+    };
+    let status = timeout(READ_DEADLINE, run).await;
+    let status = status.map_err(|_| format!("{what}: not done within {READ_DEADLINE:?}"))?.map_err(failed)?;
+    if status.success() { Ok(()) } else { Err(format!("{what}: {status}\n{}", String::from_utf8_lossy(&said))) }
 }

@@ -61,10 +61,7 @@ pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Round {
     notes.extend(daemon.stop().await.err());
     let mut verdict = Verdict::default();
     for read in 0..READS_MAX {
-        match read_all(rig, &daemon).await {
-            Ok(more) => messages.extend(more),
-            Err(why) => notes.push(why),
-        }
+        notes.extend(read_all(rig, &daemon, &mut messages).await.err());
         verdict = judge(&name, &sent, &messages);
         if verdict.lost.is_empty() || rig.broker.is_none() {
             break;
@@ -222,28 +219,25 @@ async fn quiet(daemon: &mut Daemon<'_>) -> Result<(), String> {
 }
 
 /// Everything that is in the queue, and in the directories of daemons that were replaced.
-async fn read_all(rig: &Rig, daemon: &Daemon<'_>) -> Result<Vec<Vec<u8>>, String> {
-    let mut all = Vec::new();
+async fn read_all(rig: &Rig, daemon: &Daemon<'_>, into: &mut Vec<Vec<u8>>) -> Result<(), String> {
     for data in daemon.data_dirs() {
         if !daemon.setup.has_store(&data) {
             continue;
         }
         let data = data.to_string_lossy();
-        let arguments: &[&str] = match &rig.broker {
-            Some(_) => &["drain", "--data-dir", &data],
-            None => &["work", "--print", "--exit-when-empty", "--data-dir", &data],
-        };
-        let mut command = daemon.setup.sluiced(arguments);
-        if rig.broker.is_some() {
-            command.args(&daemon.setup.queue);
-        }
-        let lines = lines(command).await?;
-        if rig.broker.is_none() {
-            all.extend(lines.into_iter().map(String::into_bytes));
+        let work = ["work", "--print", "--exit-when-empty", "--data-dir", &data];
+        let drain = ["drain", "--data-dir", &data];
+        match &rig.broker {
+            None => lines(daemon.setup.sluiced(&work), into).await?,
+            Some(_) => {
+                let mut command = daemon.setup.sluiced(&drain);
+                command.args(&daemon.setup.queue);
+                lines(command, &mut Vec::new()).await?;
+            }
         }
     }
-    if let Some(broker) = &rig.broker {
-        all.extend(broker.reader().read().await?);
+    match &rig.broker {
+        Some(broker) => broker.reader().read(into).await,
+        None => Ok(()),
     }
-    Ok(all)
 }
