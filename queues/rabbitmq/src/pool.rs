@@ -83,7 +83,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let (Some(channel), Some(permit)) = (self.channel.take(), self.permit.take()) else { return }; if channel.status().connected() { self.session.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel); return; }
+        let (Some(channel), Some(permit)) = (self.channel.take(), self.permit.take()) else { return };
         if channel.status().connected() {
             let session = Arc::downgrade(&self.session);
             // The permit is kept until the channel is gone, so that there never are more than allowed.
