@@ -37,8 +37,8 @@ pub struct Verdict {
     pub delivered: usize,
     /// Acknowledged and not delivered.
     pub lost: Vec<String>,
-    /// Copies beyond as many as the sender had sent.
-    pub duplicates: usize,
+    /// Copies beyond as many as the sender had sent: the id of each.
+    pub duplicates: Vec<String>,
     /// Copies beyond the first that the sender had sent as well: it had no 2xx for one that was taken.
     pub resent: usize,
     /// Messages that aren't, byte for byte, what was sent: the reader's words on each.
@@ -91,7 +91,8 @@ pub fn judge(round: &str, sent: &[Sent], messages: &[Vec<u8>]) -> Verdict {
                 verdict.lost.push(webhook.id.clone());
             }
         }
-        verdict.duplicates += found.saturating_sub(webhook.attempts) as usize;
+        let beyond = found.saturating_sub(webhook.attempts) as usize;
+        verdict.duplicates.extend(std::iter::repeat_n(&webhook.id, beyond).cloned());
         verdict.resent += found.min(webhook.attempts).saturating_sub(1) as usize;
         for status in &webhook.refusals {
             *refusals.entry(*status).or_default() += 1;
@@ -146,7 +147,7 @@ impl Verdict {
         self.acknowledged += other.acknowledged;
         self.delivered += other.delivered;
         self.lost.extend(other.lost);
-        self.duplicates += other.duplicates;
+        self.duplicates.extend(other.duplicates);
         self.resent += other.resent;
         self.altered.extend(other.altered);
         self.strays += other.strays;
@@ -156,5 +157,67 @@ impl Verdict {
                 None => self.refusals.push((status, count)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(id: &str, attempts: u32, acknowledged: bool) -> Sent {
+        let acknowledged = acknowledged.then_some(Duration::from_millis(1));
+        let refusals = if acknowledged.is_some() { vec![] } else { vec![503] };
+        Sent { id: id.into(), attempts, began: Instant::now(), acknowledged, refusals }
+    }
+
+    fn message(id: &str, body: &[u8]) -> Vec<u8> {
+        let head = format!(
+            r#"{{"receiver":"github","actions":["push"],"deliveryId":"{id}","request":{{"query":"torture={id}",
+            "headers":{{"x-torture":["{id}","again {id}"]}}}},"data":"#
+        );
+        [head.as_bytes(), body, b"}"].concat()
+    }
+
+    fn good(id: &str) -> Vec<u8> {
+        message(id, &webhook::body(id))
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_is_not_there_is_lost() {
+        let sent = [sent("a-1", 1, true), sent("a-2", 1, true), sent("a-3", 1, false)];
+        let verdict = judge("a-", &sent, &[good("a-1")]);
+        assert_eq!(verdict.lost, ["a-2"]);
+        assert_eq!((verdict.sent, verdict.acknowledged, verdict.delivered), (3, 2, 1));
+        assert!(verdict.is_broken());
+        assert_eq!(verdict.refusals, [(503, 1)]);
+    }
+
+    #[test]
+    fn copies_that_the_sender_did_not_send_are_duplicates() {
+        let sent = [sent("a-1", 1, true), sent("a-2", 2, true)];
+        let verdict = judge("a-", &sent, &[good("a-1"), good("a-1"), good("a-2"), good("a-2"), good("a-2")]);
+        assert_eq!(verdict.duplicates, ["a-1", "a-2"]);
+        assert_eq!((verdict.resent, verdict.is_broken()), (1, false));
+    }
+
+    #[test]
+    fn a_byte_that_is_another_a_header_that_is_gone_and_a_stranger_are_altered() {
+        let mut body = webhook::body("a-1");
+        let at = body.len() / 2;
+        body[at] = if body[at] == b'0' { b'1' } else { b'0' };
+        let header = String::from_utf8(good("a-2")).unwrap().replace("again ", "");
+        let messages = [message("a-1", &body), header.into_bytes(), good("a-3"), b"{}".to_vec(), good("b-1")];
+        let verdict = judge("a-", &[sent("a-1", 1, true), sent("a-2", 1, true)], &messages);
+        assert_eq!((verdict.altered.len(), verdict.strays, verdict.lost.len()), (4, 1, 2));
+    }
+
+    #[test]
+    fn the_body_that_a_worker_prints_in_base64_counts() {
+        let mut line: serde_json::Value = serde_json::from_slice(&good("a-1")).unwrap();
+        line["bodyBase64"] = STANDARD.encode(webhook::body("a-1")).into();
+        let verdict = judge("a-", &[sent("a-1", 1, true)], &[line.to_string().into_bytes()]);
+        assert!(!verdict.is_broken(), "{}", verdict.named());
+        line["bodyBase64"] = STANDARD.encode("{}").into();
+        assert!(judge("a-", &[sent("a-1", 1, true)], &[line.to_string().into_bytes()]).is_broken());
     }
 }

@@ -1,6 +1,6 @@
 //! What is printed: a line for each round, and a summary with a table of faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::bounds::{AFTERMATH, DUPLICATES_PERCENT_MAX};
@@ -18,6 +18,19 @@ pub struct Happened {
     pub to: Instant,
 }
 
+impl Happened {
+    /// Whether a webhook was on its way meanwhile.
+    fn met(&self, sent: &Sent) -> bool {
+        let end = sent.began + sent.acknowledged.unwrap_or_default();
+        sent.began <= self.to + AFTERMATH && end >= self.from
+    }
+
+    /// Whether the daemon didn't run, or its disk didn't work, when a webhook was on its way.
+    fn stills(&self, sent: &Sent) -> bool {
+        self.fault.is_daemons() && self.fault != Fault::Clock && self.met(sent)
+    }
+}
+
 /// How long acknowledgements took under one fault, in all rounds.
 #[derive(Clone, Debug, Default)]
 struct UnderFault {
@@ -25,6 +38,7 @@ struct UnderFault {
     lasted: Duration,
     latencies: Vec<Duration>,
     refused: usize,
+    duplicates: usize,
 }
 
 /// All rounds so far.
@@ -96,7 +110,7 @@ fn figures(verdict: &Verdict) -> String {
         verdict.acknowledged,
         verdict.delivered,
         verdict.lost.len(),
-        verdict.duplicates,
+        verdict.duplicates.len(),
         verdict.altered.len(),
         verdict.resent
     );
@@ -123,13 +137,15 @@ impl Summary {
         if round.is_wrong() {
             self.wrong.push(round.seed.to_string());
         }
+        let duplicates: HashSet<&str> = round.verdict.duplicates.iter().map(String::as_str).collect();
         for happened in &round.happened {
             let under = self.faults.entry(happened.fault).or_default();
             under.times += 1;
             under.lasted += happened.to - happened.from;
-            for sent in &round.sent {
-                let end = sent.began + sent.acknowledged.unwrap_or_default();
-                if sent.began <= happened.to + AFTERMATH && end >= happened.from {
+            for sent in round.sent.iter().filter(|sent| happened.met(sent)) {
+                under.duplicates += usize::from(duplicates.contains(sent.id.as_str()));
+                // A daemon that stands still says nothing about what it does in a broker's trouble.
+                if happened.fault.is_daemons() || !round.happened.iter().any(|other| other.stills(sent)) {
                     under.latencies.extend(sent.acknowledged);
                     under.refused += sent.refusals.len();
                 }
@@ -144,7 +160,7 @@ impl Summary {
     }
 
     fn duplicates_percent(&self) -> f64 {
-        100.0 * self.total.duplicates as f64 / (self.total.delivered.max(1)) as f64
+        100.0 * self.total.duplicates.len() as f64 / (self.total.delivered.max(1)) as f64
     }
 
     /// Prints it.
@@ -157,8 +173,8 @@ impl Summary {
             millis(self.slowest),
             self.exits
         );
-        println!("\n| fault | times | seconds | acks | p50 | p99 | p99.9 | slowest | not 2xx |");
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        println!("\n| fault | times | seconds | acks | p50 | p99 | p99.9 | slowest | not 2xx | duplicates |");
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
         for (fault, under) in &self.faults {
             let mut latencies = under.latencies.clone();
             latencies.sort_unstable();
@@ -167,7 +183,7 @@ impl Summary {
                 count => millis(latencies[((count - 1) as f64 * part).ceil() as usize]),
             };
             println!(
-                "| {} | {} | {:.0} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {:.0} | {} | {} | {} | {} | {} | {} | {} |",
                 fault.name(),
                 under.times,
                 under.lasted.as_secs_f64(),
@@ -176,7 +192,8 @@ impl Summary {
                 at(0.99),
                 at(0.999),
                 at(1.0),
-                under.refused
+                under.refused,
+                under.duplicates
             );
         }
         if !self.wrong.is_empty() {
