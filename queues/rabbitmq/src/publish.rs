@@ -56,7 +56,9 @@ fn verdict(confirmation: Confirmation) -> Result<Result<(), Fault>, Fault> {
             let key = returned.routing_key.as_str();
             Ok(Err(Fault::Missing(format!("{} for routing key `{key}`", returned.reply_text))))
         }
-        Confirmation::Nack(None) => Ok(Err(Fault::Nacked)),
+        // A channel that a full quorum queue has refused once may be refused for ever, even when the queue's bound
+        // has been raised; another one isn't.
+        Confirmation::Nack(None) => Err(Fault::Nacked),
         Confirmation::NotRequested => Err(Fault::Lost("the channel doesn't confirm".into())),
     }
 }

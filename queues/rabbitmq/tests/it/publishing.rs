@@ -7,7 +7,7 @@ use sluiced_queue::{
     Durable, EnqueueError, Format, Health, WebHookQueueContext, WebHookQueueHandler, WebHookQueuePublisher,
 };
 use sluiced_rabbitmq::{Destination, Options, RabbitMqQueue, check};
-use sluiced_test_brokers::{RabbitMq, until};
+use sluiced_test_brokers::{RabbitMq, until, until_within};
 use tokio::task::JoinSet;
 
 use crate::raw::{Raw, text};
@@ -22,6 +22,7 @@ async fn publishing() {
     scenario("exactly the unroutable fail", exactly_the_unroutable_fail(&broker)).await;
     scenario("256 at once", two_hundred_and_fifty_six_at_once(&broker)).await;
     scenario("a full queue says no", a_full_queue_says_no(&broker)).await;
+    scenario("a full queue is given more room", a_full_queue_is_given_more_room(&broker)).await;
     scenario("too large for the broker", too_large_for_the_broker(&broker)).await;
     scenario("another queue is used as it is", another_queue_is_used_as_it_is(&broker)).await;
     scenario("a missing queue is not declared", a_missing_queue_is_not_declared(&broker)).await;
@@ -175,6 +176,24 @@ async fn a_full_queue_says_no(broker: &RabbitMq) {
     assert!(matches!(full, Err(EnqueueError::Full(_))), "{full:?}");
     assert_eq!(raw.drain("full").await.len(), confirmed);
     enqueued(&queue, &webhook()).await;
+}
+
+/// RabbitMQ doesn't tell a channel that it has refused.
+async fn a_full_queue_is_given_more_room(broker: &RabbitMq) {
+    let raw = Raw::connect(&broker.url()).await;
+    raw.declare("narrow", &[("x-queue-type", text("quorum")), ("x-overflow", text("reject-publish"))]).await;
+    let bound = ["set_policy", "--apply-to", "queues", "narrow", "^narrow$", "{\"max-length\":1}"];
+    broker.ctl(&bound).await;
+    let queue = started(options(broker, "narrow")).await;
+    until_within(Duration::from_secs(30), "the queue is full", async || {
+        matches!(queue.enqueue(&webhook()).await, Err(EnqueueError::Full(_)))
+    })
+    .await;
+    broker.ctl(&["clear_policy", "narrow"]).await;
+    until_within(Duration::from_secs(10), "the queue takes messages again", async || {
+        queue.enqueue(&webhook()).await.is_ok()
+    })
+    .await;
 }
 
 async fn too_large_for_the_broker(broker: &RabbitMq) {
