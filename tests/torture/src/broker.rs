@@ -1,6 +1,7 @@
 //! The broker, what stands between it and the daemon, and what can be done to either.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use sluiced_test_brokers::{Azurite, Direction, Flow, Nats, Proxy, RabbitMq, nats};
@@ -13,7 +14,7 @@ use crate::jetstream;
 use crate::options::{Ack, Queue};
 use crate::plan::Step;
 use crate::random::Random;
-use crate::reader::Reader;
+use crate::reader::{self, Reader};
 
 /// A running broker, which outlives the rounds, behind a proxy of the round's own.
 #[derive(Debug)]
@@ -24,8 +25,16 @@ pub struct Broker {
     front: Option<Front>,
 }
 
+/// A server, and which queue of it is used.
 #[derive(Debug)]
-enum Server {
+struct Server {
+    kind: Kind,
+    /// The operator's exchange and its queue, instead of one that the daemon makes.
+    exchange: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
     RabbitMq(RabbitMq),
     Nats(Nats),
     Azure(Azurite),
@@ -37,22 +46,26 @@ const CUT_WITHIN_BYTES: u64 = 6_000;
 /// What is on its way to the broker when the way is closed has arrived by then.
 const SETTLED: Duration = Duration::from_millis(300);
 
+/// The operator's exchange, and the queue bound to it: see `bind_rabbitmq.py`.
+const EXCHANGE: &str = "torture";
+
 /// RabbitMQ's limits: one that no disk has, and its default.
 const DISK_LIMITS: [&str; 2] = ["1000000GB", "50MB"];
 
 impl Broker {
     /// A running one; `None` where the queue has none.
     pub async fn start(queue: Queue) -> Option<Self> {
-        let server = match queue {
+        let kind = match queue {
             Queue::Embedded => return None,
-            Queue::RabbitMq => Server::RabbitMq(RabbitMq::start().await),
+            Queue::RabbitMq => Kind::RabbitMq(RabbitMq::start().await),
             // What it confirms is synced, as it is recommended.
-            Queue::Nats => Server::Nats(
+            Queue::Nats => Kind::Nats(
                 Nats::with(nats::Options { sync_interval: Some("always".into()), ..Default::default() })
                     .await,
             ),
-            Queue::Azure => Server::Azure(Azurite::start().await),
+            Queue::Azure => Kind::Azure(Azurite::start().await),
         };
+        let server = Server { kind, exchange: false };
         let proxy = Proxy::to(server.address()).await;
         let front = match queue {
             Queue::Azure => Some(Front::to(([127, 0, 0, 1], proxy.port()).into()).await),
@@ -61,26 +74,38 @@ impl Broker {
         Some(Self { server, proxy, front })
     }
 
-    /// What the daemon is started with.
-    pub fn flags(&self, ack: Ack) -> Vec<String> {
+    /// What the daemon is started with. For an exchange there is a configuration file in the round's directory.
+    ///
+    /// # Errors
+    /// When the broker has no exchange for it, or the file can't be written.
+    pub async fn flags(&mut self, ack: Ack, exchange: bool, round: &Path) -> Result<Vec<String>, String> {
         let port = self.front.as_ref().map_or_else(|| self.proxy.port(), Front::port);
-        let (name, url) = match &self.server {
-            Server::RabbitMq(rabbit) => ("rabbitmq", rabbit.url_at(port)),
-            Server::Nats(nats) => ("nats", nats.url_at(port)),
-            Server::Azure(azurite) => ("azure", azurite.connection_string_at(port)),
+        let (name, url) = match &self.server.kind {
+            Kind::RabbitMq(rabbit) => ("rabbitmq", rabbit.url_at(port)),
+            Kind::Nats(nats) => ("nats", nats.url_at(port)),
+            Kind::Azure(azurite) => ("azure", azurite.connection_string_at(port)),
         };
         let ack = if ack == Ack::Spool { "spool" } else { "queue" };
-        vec![format!("--queue={name}"), format!("--queue-url={url}"), format!("--ack={ack}")]
+        let mut flags = vec![format!("--queue={name}"), format!("--queue-url={url}"), format!("--ack={ack}")];
+        self.server.exchange = exchange;
+        if exchange {
+            self.server.bind(true).await?;
+            let file = round.join("sluiced.toml");
+            let text = format!("[queue.rabbitmq]\nexchange = \"{EXCHANGE}\"\nrouting_key = \"{{receiver}}\"\n");
+            std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+            flags.push(format!("--config={}", file.display()));
+        }
+        Ok(flags)
     }
 
     /// What reads the queue, on a way of its own.
     pub fn reader(&self) -> Reader {
-        match &self.server {
-            Server::RabbitMq(rabbit) => {
-                Reader::Python("read_rabbitmq.py", vec![rabbit.url(), "webhooks".into()])
+        match &self.server.kind {
+            Kind::RabbitMq(rabbit) => {
+                Reader::Python("read_rabbitmq.py", vec![rabbit.url(), self.server.queue().into()])
             }
-            Server::Nats(nats) => Reader::Python("read_nats.py", vec![nats.url(), jetstream::STREAM.into()]),
-            Server::Azure(azurite) => {
+            Kind::Nats(nats) => Reader::Python("read_nats.py", vec![nats.url(), jetstream::STREAM.into()]),
+            Kind::Azure(azurite) => {
                 Reader::Node("read-azure.mjs", vec![azurite.connection_string(), "webhooks".into()])
             }
         }
@@ -102,6 +127,11 @@ impl Broker {
             Fault::MemoryAlarm | Fault::DiskAlarm => self.server.alarm(step).await,
             Fault::Deleted => return self.delete(step, taken).await,
             Fault::Full => return self.server.fill(step.lasts).await,
+            Fault::Unroutable => {
+                self.server.bind(false).await?;
+                sleep(step.lasts).await;
+                return self.server.bind(true).await;
+            }
             Fault::Answer500 | Fault::Answer503 | Fault::Answer403 | Fault::AnswerLost => {
                 self.answer(step).await;
             }
@@ -170,28 +200,42 @@ impl Broker {
 
 impl Server {
     fn address(&self) -> SocketAddr {
-        match self {
-            Self::RabbitMq(rabbit) => rabbit.address(),
-            Self::Nats(nats) => nats.address(),
-            Self::Azure(azurite) => azurite.address(),
+        match &self.kind {
+            Kind::RabbitMq(rabbit) => rabbit.address(),
+            Kind::Nats(nats) => nats.address(),
+            Kind::Azure(azurite) => azurite.address(),
         }
+    }
+
+    /// The queue that is read.
+    fn queue(&self) -> &'static str {
+        if self.exchange { EXCHANGE } else { "webhooks" }
+    }
+
+    /// Whether the exchange has a queue that it routes to.
+    async fn bind(&self, bound: bool) -> Result<(), String> {
+        let Kind::RabbitMq(rabbit) = &self.kind else { return Ok(()) };
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bind_rabbitmq.py");
+        let mut command = reader::python();
+        command.arg(script).arg(rabbit.url()).arg(if bound { "bind" } else { "unbind" });
+        reader::lines(command, &mut Vec::new()).await
     }
 
     /// Killed, and started again after a while. Azurite is stopped in order: killed it would lose what the service
     /// would not.
     async fn bounce(&mut self, down: Duration) {
-        match self {
-            Self::RabbitMq(rabbit) => {
+        match &mut self.kind {
+            Kind::RabbitMq(rabbit) => {
                 rabbit.kill().await;
                 sleep(down).await;
                 rabbit.restart().await;
             }
-            Self::Nats(nats) => {
+            Kind::Nats(nats) => {
                 nats.kill().await;
                 sleep(down).await;
                 nats.restart().await;
             }
-            Self::Azure(azurite) => {
+            Kind::Azure(azurite) => {
                 azurite.stop().await;
                 sleep(down).await;
                 azurite.restart().await;
@@ -200,23 +244,23 @@ impl Server {
     }
 
     fn freeze(&self) {
-        match self {
-            Self::RabbitMq(rabbit) => rabbit.freeze(),
-            Self::Nats(nats) => nats.freeze(),
-            Self::Azure(azurite) => azurite.freeze(),
+        match &self.kind {
+            Kind::RabbitMq(rabbit) => rabbit.freeze(),
+            Kind::Nats(nats) => nats.freeze(),
+            Kind::Azure(azurite) => azurite.freeze(),
         }
     }
 
     fn thaw(&self) {
-        match self {
-            Self::RabbitMq(rabbit) => rabbit.thaw(),
-            Self::Nats(nats) => nats.thaw(),
-            Self::Azure(azurite) => azurite.thaw(),
+        match &self.kind {
+            Kind::RabbitMq(rabbit) => rabbit.thaw(),
+            Kind::Nats(nats) => nats.thaw(),
+            Kind::Azure(azurite) => azurite.thaw(),
         }
     }
 
     async fn alarm(&self, step: &Step) {
-        let Self::RabbitMq(rabbit) = self else { return };
+        let Kind::RabbitMq(rabbit) = &self.kind else { return };
         if step.fault == Fault::MemoryAlarm {
             rabbit.memory_alarm(true).await;
             sleep(step.lasts).await;
@@ -230,20 +274,20 @@ impl Server {
 
     /// Full of what it holds, for a while.
     async fn fill(&self, time: Duration) -> Result<(), String> {
-        match self {
-            Self::RabbitMq(rabbit) => {
+        match &self.kind {
+            Kind::RabbitMq(rabbit) => {
                 let policy =
-                    ["set_policy", "--apply-to", "queues", "torture", "^webhooks$", "{\"max-length\":1}"];
+                    ["set_policy", "--apply-to", "queues", "torture", "^(webhooks|torture)$", "{\"max-length\":1}"];
                 rabbit.ctl(&policy).await;
                 sleep(time).await;
                 rabbit.ctl(&["clear_policy", "torture"]).await;
             }
-            Self::Nats(nats) => {
+            Kind::Nats(nats) => {
                 jetstream::set_full(nats.address(), true).await?;
                 sleep(time).await;
                 jetstream::set_full(nats.address(), false).await?;
             }
-            Self::Azure(_) => {}
+            Kind::Azure(_) => {}
         }
         Ok(())
     }
@@ -260,25 +304,25 @@ impl Server {
     }
 
     async fn count(&self) -> Result<Option<u64>, String> {
-        match self {
-            Self::RabbitMq(rabbit) => {
+        match &self.kind {
+            Kind::RabbitMq(rabbit) => {
                 let lines = rabbit.ctl(&["list_queues", "--no-table-headers", "name", "messages"]).await;
                 let count = lines.lines().find_map(|line| line.strip_prefix("webhooks\t"));
                 count.map(|text| text.trim().parse().map_err(|_| format!("not a number: {text}"))).transpose()
             }
-            Self::Nats(nats) => jetstream::messages(nats.address()).await,
-            Self::Azure(_) => Ok(None),
+            Kind::Nats(nats) => jetstream::messages(nats.address()).await,
+            Kind::Azure(_) => Ok(None),
         }
     }
 
     async fn delete(&self) -> Result<(), String> {
-        match self {
-            Self::RabbitMq(rabbit) => {
+        match &self.kind {
+            Kind::RabbitMq(rabbit) => {
                 rabbit.ctl(&["delete_queue", "--if-empty", "webhooks"]).await;
                 Ok(())
             }
-            Self::Nats(nats) => jetstream::delete(nats.address()).await,
-            Self::Azure(_) => Ok(()),
+            Kind::Nats(nats) => jetstream::delete(nats.address()).await,
+            Kind::Azure(_) => Ok(()),
         }
     }
 }

@@ -164,7 +164,7 @@ impl<'a> Daemon<'a> {
         let slot = first.as_ref().map_or(0, |instance| 1 - instance.slot);
         self.up(slot).await;
         match first {
-            Some(mut first) => end(&mut first.process).await,
+            Some(mut first) => end(&mut first.process, self.setup.disk.fails()).await,
             None => Ok(()),
         }
     }
@@ -188,7 +188,7 @@ impl<'a> Daemon<'a> {
     /// Says how it ended, if not well.
     pub async fn stop(&mut self) -> Result<(), String> {
         match self.current.take() {
-            Some(mut instance) => end(&mut instance.process).await,
+            Some(mut instance) => end(&mut instance.process, self.setup.disk.fails()).await,
             None => Ok(()),
         }
     }
@@ -296,13 +296,13 @@ impl<'a> Daemon<'a> {
     }
 }
 
-/// SIGTERM, and how it ends.
-async fn end(process: &mut Process) -> Result<(), String> {
+/// SIGTERM, and how it ends. One whose disk `fails` may have been ending by itself already.
+async fn end(process: &mut Process, fails: bool) -> Result<(), String> {
     process.terminate();
     let begun = Instant::now();
     while begun.elapsed() < STOP_DEADLINE {
         if let Some(status) = process.ended() {
-            return if status.success() { Ok(()) } else { Err(format!("after SIGTERM: {status}")) };
+            return if status.success() || fails { Ok(()) } else { Err(format!("after SIGTERM: {status}")) };
         }
         sleep(LOOK_EVERY).await;
     }

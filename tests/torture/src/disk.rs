@@ -34,9 +34,9 @@ impl Disk {
         disk
     }
 
-    /// Which it is.
-    pub fn kind(&self) -> fault::Disk {
-        self.kind
+    /// Whether calls on it fail now and then.
+    pub fn fails(&self) -> bool {
+        self.kind == fault::Disk::Failing
     }
 
     /// A data directory on it.

@@ -51,6 +51,8 @@ pub enum Fault {
     DiskAlarm,
     /// The queue or stream is deleted, read empty before that: what comes then can't be routed.
     Deleted,
+    /// The exchange has no queue any more that it could route to.
+    Unroutable,
     /// The queue or stream is full: what comes then is refused (`basic.nack`; error 10077).
     Full,
     /// The service is stopped in order, and started again.
@@ -85,7 +87,7 @@ const LINE: [Fault; 8] =
     [BrokerFreeze, Cut, CutAnswers, Delay, Throttle, PartitionUp, PartitionDown, BrokerKill];
 
 /// Each fault by its name.
-pub const NAMES: [(&str, Fault); 29] = [
+pub const NAMES: [(&str, Fault); 30] = [
     ("kill", Kill),
     ("freeze", Freeze),
     ("term", Term),
@@ -109,6 +111,7 @@ pub const NAMES: [(&str, Fault); 29] = [
     ("memory-alarm", MemoryAlarm),
     ("disk-alarm", DiskAlarm),
     ("deleted", Deleted),
+    ("unroutable", Unroutable),
     ("full", Full),
     ("broker-stop", BrokerStop),
     ("answer-500", Answer500),
@@ -151,10 +154,12 @@ pub fn of_daemon(disk: Disk) -> Vec<Fault> {
     [own, &EVERYWHERE].concat()
 }
 
-/// What can happen to this broker.
-pub fn of_broker(queue: Queue) -> Vec<Fault> {
+/// What can happen to this broker. `exchange` says that the daemon publishes to an exchange of the operator's,
+/// instead of a queue that it makes itself.
+pub fn of_broker(queue: Queue, exchange: bool) -> Vec<Fault> {
     let own: &[Fault] = match queue {
         Queue::Embedded => return Vec::new(),
+        Queue::RabbitMq if exchange => &[BothKill, MemoryAlarm, DiskAlarm, Unroutable, Full],
         Queue::RabbitMq => &[BothKill, MemoryAlarm, DiskAlarm, Deleted, Full],
         Queue::Nats => &[BothKill, Deleted, Full],
         Queue::Azure => &[BrokerStop, Answer500, Answer503, Answer403, AnswerLost],
@@ -175,7 +180,9 @@ mod tests {
             let disks = [Disk::Plain, Disk::Small, Disk::Failing, Disk::Power];
             let queues = [Queue::RabbitMq, Queue::Nats, Queue::Azure];
             let daemons = disks.iter().any(|disk| of_daemon(*disk).contains(&fault));
-            let brokers = queues.iter().any(|queue| of_broker(*queue).contains(&fault));
+            let brokers = queues
+                .iter()
+                .any(|queue| [false, true].iter().any(|kind| of_broker(*queue, *kind).contains(&fault)));
             assert_eq!((daemons, brokers), (fault.is_daemons(), !fault.is_daemons()), "{name}");
         }
         assert!(Fault::parse("fire").unwrap_err().contains("broker-kill"));
@@ -183,6 +190,6 @@ mod tests {
 
     #[test]
     fn azurite_is_never_killed() {
-        assert!(!of_broker(Queue::Azure).iter().any(|fault| matches!(fault, BrokerKill | BothKill)));
+        assert!(!of_broker(Queue::Azure, false).iter().any(|fault| matches!(fault, BrokerKill | BothKill)));
     }
 }

@@ -66,7 +66,7 @@ pub async fn run(options: &Options) -> Result<bool, String> {
     let mut summary = Summary::default();
     for plan in plans {
         let dir = directory(options.keep.as_deref())?;
-        let round = round::run(&mut rig, &plan, dir.path()).await;
+        let round = round::run(&mut rig, &plan, dir.path()).await?;
         println!("{}", round.line(&format!("{:?}, {plan}", plan.ack).to_lowercase()));
         if round.is_wrong() {
             println!("  its files are in {}", dir.keep().display());

@@ -108,9 +108,7 @@ impl Sender {
     /// Until somebody listens, or the load is over.
     async fn connect(&mut self) -> bool {
         // What is sent on a connection that was closed meanwhile would count as sent, and reach nobody.
-        let open = |stream: &TcpStream| {
-            matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
-        };
+        let open = |stream: &TcpStream| matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
         self.stream = self.stream.take().filter(open);
         while self.stream.is_none() {
             match timeout(SENDER_PATIENCE, TcpStream::connect(self.shared.address)).await {

@@ -31,6 +31,8 @@ pub struct Plan {
     pub disk: Disk,
     /// Whether the listening socket is handed over to the daemon, and outlives it.
     pub handed_over: bool,
+    /// Whether the daemon publishes to an exchange of the operator's.
+    pub exchange: bool,
     /// What happens to the daemon, one after the other.
     pub daemon: Vec<Step>,
     /// What happens to the broker meanwhile, one after the other.
@@ -49,7 +51,8 @@ impl Plan {
         let allowed = |fault: &Fault| options.faults.is_empty() || options.faults.contains(fault);
         let disk = choose_disk(&mut random, allowed);
         let of_daemon: Vec<Fault> = of_daemon(disk).into_iter().filter(allowed).collect();
-        let of_broker: Vec<Fault> = of_broker(options.queue).into_iter().filter(allowed).collect();
+        let exchange = options.queue == Queue::RabbitMq && choose_exchange(seed, allowed);
+        let of_broker: Vec<Fault> = of_broker(options.queue, exchange).into_iter().filter(allowed).collect();
         let end = Duration::from_secs(options.seconds);
         // With a broker, half of the time it is alone in its trouble.
         let alone = options.queue != Queue::Embedded && !of_broker.is_empty() && random.percent(40);
@@ -64,12 +67,20 @@ impl Plan {
         daemon.sort_by_key(|step| step.at);
         broker.sort_by_key(|step| step.at);
         let rolls = daemon.iter().any(|step| step.fault == Fault::Roll);
-        Self { seed, ack, disk, handed_over: rolls || random.percent(25), daemon, broker }
+        Self { seed, ack, disk, exchange, handed_over: rolls || random.percent(25), daemon, broker }
     }
 
     /// All faults of it.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.daemon.iter().chain(&self.broker)
+    }
+}
+
+/// A third of the rounds have one, and those that ask for what only an exchange can have.
+fn choose_exchange(seed: u64, allowed: impl Fn(&Fault) -> bool) -> bool {
+    match (allowed(&Fault::Unroutable), allowed(&Fault::Deleted)) {
+        (true, true) => seed % 3 == 0,
+        (unroutable, _) => unroutable,
     }
 }
 
@@ -122,7 +133,8 @@ fn length(random: &mut Random, fault: Fault) -> u64 {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let disk = format!("{:?}", self.disk).to_lowercase();
-        write!(f, "{disk} disk{}", if self.handed_over { ", socket handed over" } else { "" })?;
+        let exchange = if self.exchange { ", exchange" } else { "" };
+        write!(f, "{disk} disk{exchange}{}", if self.handed_over { ", socket handed over" } else { "" })?;
         let mut steps: Vec<&Step> = self.steps().collect();
         steps.sort_by_key(|step| step.at);
         for step in steps {
@@ -161,7 +173,7 @@ mod tests {
             let plans: Vec<Plan> = (0..400).map(|seed| Plan::new(&options, seed)).collect();
             let comes_up = |fault: &Fault| plans.iter().any(|plan| plan.steps().any(|s| s.fault == *fault));
             let disks = [Disk::Plain, Disk::Small, Disk::Failing, Disk::Power];
-            for fault in disks.iter().flat_map(|disk| of_daemon(*disk)).chain(of_broker(queue)) {
+            for fault in disks.iter().flat_map(|disk| of_daemon(*disk)).chain(of_broker(queue, false)).chain(of_broker(queue, true)) {
                 assert!(comes_up(&fault), "{name}: {}", fault.name());
             }
         }

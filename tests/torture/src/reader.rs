@@ -1,7 +1,7 @@
 //! Reads everything out of a queue: with the broker's usual client in another language, which shares nothing with
 //! ours, or of the embedded queue, whose only client is ours, through `sluiced work --print`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use base64::Engine;
@@ -33,14 +33,11 @@ impl Reader {
     /// # Errors
     /// Says what the program said.
     pub async fn read(&self, into: &mut Vec<Vec<u8>>) -> Result<(), String> {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("clients");
-        let clients = std::env::var_os("SLUICED_TEST_CLIENTS").map_or(workspace, Into::into);
-        let (program, script, arguments) = match self {
-            Self::Python(script, arguments) => (clients.join(".venv/bin/python"), script, arguments),
-            Self::Node(script, arguments) => ("node".into(), script, arguments),
+        let (mut command, script, arguments) = match self {
+            Self::Python(script, arguments) => (python(), script, arguments),
+            Self::Node(script, arguments) => (Command::new("node"), script, arguments),
         };
-        let mut command = Command::new(program);
-        command.arg(clients.join(script)).args(arguments).arg(READER_QUIET_S);
+        command.arg(clients().join(script)).args(arguments).arg(READER_QUIET_S);
         let mut printed = Vec::new();
         let done = lines(command, &mut printed).await;
         for line in printed {
@@ -48,6 +45,17 @@ impl Reader {
         }
         done
     }
+}
+
+/// Python, with the brokers' clients.
+pub fn python() -> Command {
+    Command::new(clients().join(".venv/bin/python"))
+}
+
+/// `tests/clients`, or where they are installed instead.
+fn clients() -> PathBuf {
+    let workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("clients");
+    std::env::var_os("SLUICED_TEST_CLIENTS").map_or_else(workspace, PathBuf::from)
 }
 
 fn decode(line: &[u8]) -> Result<Vec<u8>, String> {
@@ -89,5 +97,9 @@ pub async fn lines(mut command: Command, into: &mut Vec<Vec<u8>>) -> Result<(), 
     };
     let status = timeout(READ_DEADLINE, run).await;
     let status = status.map_err(|_| format!("{what}: not done within {READ_DEADLINE:?}"))?.map_err(failed)?;
-    if status.success() { Ok(()) } else { Err(format!("{what}: {status}\n{}", String::from_utf8_lossy(&said))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{what}: {status}\n{}", String::from_utf8_lossy(&said)))
+    }
 }

@@ -31,15 +31,22 @@ pub struct Rig {
 }
 
 /// Runs one in a directory of its own, which is there afterwards.
-pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Round {
+///
+/// # Errors
+/// When it can't be begun.
+pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Result<Round, String> {
     let begun = Instant::now();
+    let queue = match &mut rig.broker {
+        Some(broker) => broker.flags(plan.ack, plan.exchange, dir).await?,
+        None => Vec::new(),
+    };
     let name = format!("s{}-", plan.seed);
     let setup = Setup {
         binary: &rig.binary,
         shims: &rig.shims,
         disk: Disk::make(plan.disk, dir).await,
         log: dir.join("daemon.log"),
-        queue: rig.broker.as_ref().map_or_else(Vec::new, |broker| broker.flags(plan.ack)),
+        queue,
         spools: rig.broker.is_some(),
     };
     let mut daemon = Daemon::start(setup, plan.handed_over, plan.seed).await;
@@ -71,7 +78,7 @@ pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Round {
         }
     }
     let exits = daemon.exits;
-    Round { seed: plan.seed, verdict, sent, happened, exits, notes, took: begun.elapsed() }
+    Ok(Round { seed: plan.seed, verdict, sent, happened, exits, notes, took: begun.elapsed() })
 }
 
 /// What happened, and what wasn't as it should be.

@@ -53,10 +53,15 @@ fn azurite_keeps_what_it_acknowledges() {
 fn liar(what: &str) -> Output {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/liar.py");
     let program = program.to_str().unwrap();
-    let mut command = torture(&["--binary", program, "--faults", "freeze", "--seconds", "1", "--rate", "200"]);
+    let mut command =
+        torture(&["--binary", program, "--faults", "freeze", "--seconds", "1", "--rate", "200"]);
     let kept = tempfile::tempdir().unwrap();
     let output = command.args(["--seed", "1", "--keep"]).arg(kept.path()).env("LIAR", what).output().unwrap();
-    println!("{what}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!(
+        "{what}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 
