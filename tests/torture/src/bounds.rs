@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Senders at once, each with a connection of its own: enough that several are always in the middle of something.
-pub const SENDERS: usize = 24;
+pub const SENDERS: u32 = 24;
 
 /// What a sender waits for an answer: GitHub's own patience.
 pub const SENDER_PATIENCE: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub const RECONNECT_AFTER: Duration = Duration::from_millis(30);
 pub const ANSWER_BYTES_MAX: usize = 16 << 10;
 
 /// Load in one round, whatever a fault takes: what has to be read back stays within seconds.
-pub const MESSAGES_MAX: u32 = 12_000;
+pub const MESSAGES_MAX: u32 = 40_000;
 
 /// The longest body. NATS takes 1 MiB, and the message holds it once, with its headers.
 pub const BODY_BYTES_MAX: usize = 300 << 10;

@@ -91,7 +91,8 @@ impl Broker {
         if exchange {
             self.server.bind(true).await?;
             let file = round.join("sluiced.toml");
-            let text = format!("[queue.rabbitmq]\nexchange = \"{EXCHANGE}\"\nrouting_key = \"{{receiver}}\"\n");
+            let text =
+                format!("[queue.rabbitmq]\nexchange = \"{EXCHANGE}\"\nrouting_key = \"{{receiver}}\"\n");
             std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
             flags.push(format!("--config={}", file.display()));
         }
@@ -128,7 +129,13 @@ impl Broker {
             Fault::Deleted => return self.delete(step, taken).await,
             Fault::Full => return self.server.fill(step.lasts).await,
             Fault::Unroutable => {
+                // Half of the time much is on its way, and comes at once.
+                if step.dice.is_multiple_of(2) {
+                    self.proxy.set(Direction::Up, Flow::Stall);
+                    sleep(SETTLED).await;
+                }
                 self.server.bind(false).await?;
+                self.proxy.pass();
                 sleep(step.lasts).await;
                 return self.server.bind(true).await;
             }
@@ -276,8 +283,14 @@ impl Server {
     async fn fill(&self, time: Duration) -> Result<(), String> {
         match &self.kind {
             Kind::RabbitMq(rabbit) => {
-                let policy =
-                    ["set_policy", "--apply-to", "queues", "torture", "^(webhooks|torture)$", "{\"max-length\":1}"];
+                let policy = [
+                    "set_policy",
+                    "--apply-to",
+                    "queues",
+                    "torture",
+                    "^(webhooks|torture)$",
+                    "{\"max-length\":1}",
+                ];
                 rabbit.ctl(&policy).await;
                 sleep(time).await;
                 rabbit.ctl(&["clear_policy", "torture"]).await;

@@ -61,6 +61,7 @@ pub async fn run(options: &Options) -> Result<bool, String> {
         shims: Shims::compile(libraries.path())?,
         broker: Broker::start(options.queue).await,
         rate: options.rate.unwrap_or(if options.queue == Queue::Azure { 60 } else { 300 }),
+        senders: options.senders,
     };
     println!("{} in front of {:?}, from seed {first}", rig.binary.display(), options.queue);
     let mut summary = Summary::default();
@@ -73,8 +74,8 @@ pub async fn run(options: &Options) -> Result<bool, String> {
         }
         summary.add(round);
     }
-    summary.print();
-    Ok(summary.is_good())
+    summary.print(options.duplicates);
+    Ok(summary.is_good(options.duplicates))
 }
 
 /// What is broken may depend on the file system, so it is the one that the caller names.

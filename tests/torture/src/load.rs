@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::bounds::{
-    ANSWER_BYTES_MAX, ATTEMPTS_MAX, MESSAGES_MAX, RECONNECT_AFTER, RESEND_AFTER, SENDER_PATIENCE, SENDERS,
+    ANSWER_BYTES_MAX, ATTEMPTS_MAX, MESSAGES_MAX, RECONNECT_AFTER, RESEND_AFTER, SENDER_PATIENCE,
 };
 use crate::ledger::Sent;
 use crate::webhook;
@@ -35,13 +35,13 @@ struct Shared {
 
 impl Load {
     /// Starts it: so many webhooks a second by all senders together, with ids that begin with `round`.
-    pub fn start(address: SocketAddr, round: &str, per_second: u32) -> Self {
+    pub fn start(address: SocketAddr, round: &str, per_second: u32, count: u32) -> Self {
         let (stop, begun) = (AtomicBool::new(false), AtomicU32::new(0));
         let shared = Arc::new(Shared { address, round: round.to_owned(), stop, begun });
-        let every = Duration::from_secs(1) * SENDERS as u32 / per_second;
+        let every = Duration::from_secs(1) * count / per_second;
         let mut senders = JoinSet::new();
-        for number in 0..SENDERS {
-            let begin = Instant::now() + every * number as u32 / SENDERS as u32;
+        for number in 0..count {
+            let begin = Instant::now() + every * number / count;
             senders.spawn(Sender { shared: shared.clone(), number, stream: None }.run(begin, every));
         }
         Self { shared, senders }
@@ -56,7 +56,7 @@ impl Load {
 
 struct Sender {
     shared: Arc<Shared>,
-    number: usize,
+    number: u32,
     stream: Option<TcpStream>,
 }
 

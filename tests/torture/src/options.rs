@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::bounds::{DUPLICATES_PERCENT_MAX, SENDERS};
 use crate::fault::Fault;
 
 /// Where the daemon queues.
@@ -64,6 +65,15 @@ pub struct Options {
     /// Webhooks a second [default: 300, and 60 for azure]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub rate: Option<u32>,
+
+    /// Senders at once, each with a connection of its own that waits for its answers
+    #[arg(long, default_value_t = SENDERS, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub senders: u32,
+
+    /// How many of a hundred may come twice before the run counts as broken. Azure knows no message ids, so what was
+    /// stored and not answered is stored again
+    #[arg(long, default_value_t = DUPLICATES_PERCENT_MAX)]
+    pub duplicates: f64,
 
     /// The daemon's program [default: the one beside this program]
     #[arg(long, env = "SLUICED_TEST_BINARY")]

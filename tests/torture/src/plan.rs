@@ -173,7 +173,12 @@ mod tests {
             let plans: Vec<Plan> = (0..400).map(|seed| Plan::new(&options, seed)).collect();
             let comes_up = |fault: &Fault| plans.iter().any(|plan| plan.steps().any(|s| s.fault == *fault));
             let disks = [Disk::Plain, Disk::Small, Disk::Failing, Disk::Power];
-            for fault in disks.iter().flat_map(|disk| of_daemon(*disk)).chain(of_broker(queue, false)).chain(of_broker(queue, true)) {
+            for fault in disks
+                .iter()
+                .flat_map(|disk| of_daemon(*disk))
+                .chain(of_broker(queue, false))
+                .chain(of_broker(queue, true))
+            {
                 assert!(comes_up(&fault), "{name}: {}", fault.name());
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::bounds::{AFTERMATH, DUPLICATES_PERCENT_MAX};
+use crate::bounds::AFTERMATH;
 use crate::fault::Fault;
 use crate::ledger::{Sent, Verdict};
 
@@ -154,9 +154,9 @@ impl Summary {
         self.total.add(round.verdict);
     }
 
-    /// Whether a promise was kept in all of them.
-    pub fn is_good(&self) -> bool {
-        !self.total.is_broken() && self.duplicates_percent() < DUPLICATES_PERCENT_MAX
+    /// Whether every promise was kept in all of them, and fewer than so many of a hundred came twice.
+    pub fn is_good(&self, duplicates_percent_max: f64) -> bool {
+        !self.total.is_broken() && self.duplicates_percent() < duplicates_percent_max
     }
 
     fn duplicates_percent(&self) -> f64 {
@@ -164,7 +164,7 @@ impl Summary {
     }
 
     /// Prints it.
-    pub fn print(&self) {
+    pub fn print(&self, duplicates_percent_max: f64) {
         println!(
             "\n{} rounds: {}; {:.2} % duplicates, slowest ack {}, {} exits of the daemon",
             self.rounds,
@@ -199,7 +199,7 @@ impl Summary {
         if !self.wrong.is_empty() {
             println!("\nto look at: seeds {}", self.wrong.join(", "));
         }
-        println!("\n{}", if self.is_good() { "kept" } else { "BROKEN" });
+        println!("\n{}", if self.is_good(duplicates_percent_max) { "kept" } else { "BROKEN" });
     }
 }
 

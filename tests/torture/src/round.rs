@@ -28,6 +28,8 @@ pub struct Rig {
     pub broker: Option<Broker>,
     /// Webhooks a second.
     pub rate: u32,
+    /// Senders at once.
+    pub senders: u32,
 }
 
 /// Runs one in a directory of its own, which is there afterwards.
@@ -50,7 +52,7 @@ pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Result<Round, String
         spools: rig.broker.is_some(),
     };
     let mut daemon = Daemon::start(setup, plan.handed_over, plan.seed).await;
-    let load = Load::start(daemon.address(), &name, rig.rate);
+    let load = Load::start(daemon.address(), &name, rig.rate, rig.senders);
     let (mut happened, mut notes, mut messages) = (Vec::new(), Vec::new(), Vec::new());
     let start = Instant::now();
     {
