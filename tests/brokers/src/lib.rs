@@ -5,7 +5,7 @@
 //! * [`RabbitMq`], [`Nats`], [`Azurite`]: start, kill, restart, freeze, thaw, stop.
 //! * [`Proxy`]: stands between a client and a broker, and cuts, stalls, delays or throttles what flows.
 //! * [`until`]: waits for a condition, with a deadline.
-//! * `process`: a child that can't outlive its test. `ports`: ports that no two tests share. `programs`: where
+//! * [`Process`]: a child that can't outlive its test. `ports`: ports that no two tests share. `programs`: where
 //!   the brokers' programs are; `tests/run` installs them. `socket`: questions that a broker answers once it is up.
 //!
 //! What goes wrong here is a panic that says what and why: these are tests' own parts.
@@ -24,6 +24,7 @@ mod wait;
 pub use azurite::Azurite;
 pub use nats::Nats;
 pub use ports::Port;
+pub use process::Process;
 pub use proxy::{Direction, Flow, Proxy};
 pub use rabbitmq::RabbitMq;
 pub use wait::{until, until_within};

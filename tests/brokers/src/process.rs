@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +12,7 @@ use crate::wait::until_within;
 
 /// A child process. Dropped, it is killed; and a watchdog kills it if this process dies before that.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: &'static str,
     child: Child,
     watchdog: Child,
@@ -21,21 +21,36 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a program that stays in the foreground; its output is added to the file `log`.
-    pub(crate) fn spawn(name: &'static str, command: &mut Command, log: &Path) -> Self {
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn spawn(name: &'static str, command: &mut Command, log: &Path) -> Self {
+        Self::spawn_with(name, command, Stdio::null(), log)
+    }
+
+    /// The same with something to read, which may be a socket to hand over.
+    ///
+    /// # Panics
+    /// As for [`Self::spawn`].
+    pub fn spawn_with(name: &'static str, command: &mut Command, stdin: Stdio, log: &Path) -> Self {
         let out = File::options().create(true).append(true).open(log).expect("a log file can be made");
         let err = out.try_clone().expect("a file handle can be copied");
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        command.stdin(stdin).stdout(out).stderr(err);
         let child = command.spawn().unwrap_or_else(|error| panic!("{name} can't be started: {error}"));
         let watchdog = watch(&child);
         Self { name, child, watchdog, log: log.to_owned() }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process id, ours until this value is dropped.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Stops it as it is, connections open: SIGSTOP. All its threads stand still on return.
-    pub(crate) fn freeze(&self) {
+    ///
+    /// # Panics
+    /// When they don't.
+    pub fn freeze(&self) {
         self.signal(Signal::STOP);
         let began = Instant::now();
         while !self.stands_still() {
@@ -46,8 +61,21 @@ impl Process {
     }
 
     /// Lets a frozen one go on.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Asks it to end: SIGTERM.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// When the kernel doesn't say.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
     }
 
     /// Asks it to end, and waits until it has.
@@ -58,7 +86,7 @@ impl Process {
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be waited for").is_some()
+        self.ended().is_some()
     }
 
     /// The end of its output, for a panic.

@@ -75,6 +75,10 @@ __attribute__((constructor)) static void start(void) {
         span = span / 10 + 3;
     if (moment == NAME_CHANGE)
         span = 12;
+    if (getenv("POWER_TRIGGER")) { /* soon after it is pulled, whatever happens then */
+        moment = (enum kind)below(NAME_CHANGE);
+        span = 12;
+    }
     countdown = 1 + below(span);
     dir_dev = meta.st_dev;
     dir_ino = meta.st_ino;
@@ -213,7 +217,11 @@ static void lose_power(void) {
 
 /* Something of this kind happens; with the mutex held. */
 static void event(enum kind kind) {
+    static int pulled;
+    const char *trigger = getenv("POWER_TRIGGER");
     events++;
+    if (trigger && !pulled && !(pulled = !syscall(SYS_faccessat, AT_FDCWD, trigger, F_OK)))
+        return;
     if ((moment == ANY || moment == kind) && --countdown == 0)
         lose_power();
 }

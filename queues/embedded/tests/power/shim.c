@@ -4,6 +4,7 @@
  *
  *     POWER_DIR      the data directory
  *     POWER_SEED     decides the moment, and what becomes of what is not synced
+ *     POWER_TRIGGER  a path; if given, the moment comes soon after there is a file
  *     POWER_LOG      gets a line that says what was done
  *     POWER_SWALLOW  a base name, or *: syncs of that file are answered and don't count, to see that a test
  *                    would notice
