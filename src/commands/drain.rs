@@ -49,7 +49,8 @@ pub async fn run(flags: &DrainFlags, matches: &ArgMatches) -> Result<(), Failure
 /// How many went to the broker; or what is left, and why.
 async fn drain(remote: &Remote) -> Result<u64, String> {
     let mut draining = JoinSet::new();
-    for spooled in remote.spools().iter().cloned() {
+    for spooled in remote.spools() {
+        let spooled = spooled.clone();
         // Each to its end: one that is stuck must not cut the others short.
         draining.spawn(async move { spooled.drained(DRAIN_PATIENCE).await });
     }

@@ -171,7 +171,10 @@ fn drain_ends_with_one_and_the_count_when_the_broker_is_away_or_a_signal_comes()
     let mut command = crate::daemon::sluiced();
     command.args(["drain", "--data-dir"]).arg(dir.path()).args(broker.flags());
     let drain = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(2));
+    let (lock, own) = (dir.path().join("spool/serve.lock"), drain.id().to_string());
+    wait_until("the drain to have the spool", || {
+        std::fs::read_to_string(&lock).is_ok_and(|pid| pid.trim() == own)
+    });
     let begun = Instant::now();
     let pid = rustix::process::Pid::from_raw(drain.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
