@@ -15,12 +15,12 @@ use crate::config::Limits;
 use crate::handlers::Chain;
 use crate::http::budget::Budget;
 use crate::keys::Keys;
+use crate::live::{Live, Swap};
 use crate::log::quiet::Quiet;
 use crate::log::summary::Summary;
 use crate::log::{DeliveryRecord, Logger, Outcome};
 use crate::metrics::Metrics;
 use crate::reason::Reason;
-use crate::receivers::Receivers;
 
 /// How far the daemon is with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl Phase {
 
 /// What all deliveries share.
 pub struct App {
-    /// Where deliveries go.
-    pub receivers: Receivers,
+    /// Where deliveries go, and whom they are taken from.
+    pub live: Swap<Live>,
     /// Keys that providers publish.
     pub keys: Arc<Keys>,
     /// What happens to them.

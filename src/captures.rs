@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
 
 use crate::bounds::SECRET_BYTES_MAX;
 use crate::verify::Secret;
@@ -32,7 +33,8 @@ pub fn read(path: &Path) -> io::Result<Vec<Secret>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut text = Vec::new();
+    // Room for all of it: a buffer that grows would leave parts behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(2 * SECRET_BYTES_MAX as usize));
     file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut text)?;
     if text.len() as u64 > SECRET_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than any secret"));

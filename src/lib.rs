@@ -29,13 +29,17 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod delivery;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod handlers;
 pub mod http;
 pub mod keys;
 pub mod limits;
+pub mod live;
 pub mod log;
 pub mod message;
 pub mod metrics;
+pub mod networks;
 pub mod ops;
 pub mod pipeline;
 pub mod reason;

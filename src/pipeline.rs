@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use http::header::{CONNECTION, HeaderValue};
@@ -23,7 +23,7 @@ use crate::handlers::{HandlerError, WebHookHandlerContext};
 use crate::http::body::{self, BodyBounds};
 use crate::http::budget::Account;
 use crate::http::client::Client;
-use crate::http::reply::{HttpReply, LeavesUnread, Problem, from_reply};
+use crate::http::reply::{CutOff, HttpReply, LeavesUnread, Problem, from_reply};
 use crate::log::delivery::micros_since;
 use crate::log::{DeliveryRecord, Level, Outcome};
 use crate::message;
@@ -36,13 +36,23 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
     let mut open = Open::new(app, client.address);
     let (head, body) = request.into_parts();
 
-    // Find the receiver. An unknown name and an unknown id look the same from outside.
-    let Some((receiver, id)) = app.receivers.find(head.uri.path()) else {
+    // Whoever asks too often isn't even looked at.
+    let live = app.live.get();
+    if let Err(wait) = live.admit(client.address) {
+        return finish(app, head.version, open.refuse(&rate_limited(wait)));
+    }
+
+    // Find the receiver. An unknown name, an unknown id, and one that isn't there for this address look
+    // the same from outside.
+    let Some((receiver, id)) = live.receivers.find(head.uri.path()) else {
         open.record.path = Some(head.uri.path().to_owned());
         return finish(app, head.version, open.refuse(&Problem::new(Reason::UnknownReceiver)));
     };
     open.record.receiver = Some(receiver.clone());
     open.record.id = Some(id.clone());
+    if !receiver.front.admits(client.address) {
+        return finish(app, head.version, open.refuse(&Problem::new(Reason::AddressNotAllowed)));
+    }
     let verifier = receiver.verifier();
     if !verifier.allows(&head.method) {
         let allow = Some(verifier.allow());
@@ -124,7 +134,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
         Admission::Event(verified) => verified,
         Admission::Answered { reply, handshake, captured, visit } => {
             if let Some(secret) = captured
-                && let Err(refusal) = adopt(webhook.receiver.clone(), secret).await
+                && let Err(refusal) = adopt(webhook.app.clone(), webhook.receiver.clone(), secret).await
             {
                 return webhook.refuse(&refusal, for_hints.as_ref());
             }
@@ -141,6 +151,10 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
             return webhook.refuse(&refusal, for_hints.as_ref());
         }
     };
+    // Only what is authentic counts: a stranger can't use up a receiver's rate.
+    if let Err(wait) = webhook.receiver.front.take() {
+        return webhook.fail(&rate_limited(wait), "over the receiver's rate");
+    }
 
     // Name the actions, build the message.
     let message = message::build(&verified, &webhook.receiver.message);
@@ -191,7 +205,7 @@ impl Webhook {
     fn refuse(&mut self, refusal: &Refusal, delivery: Option<&Delivery>) -> HttpReply {
         if let Some(delivery) = delivery {
             self.record.detail = Some(refusal.detail.to_string());
-            self.record.hints = self.app.receivers.hints(&self.receiver, delivery);
+            self.record.hints = self.app.live.get().receivers.hints(&self.receiver, delivery);
         }
         let problem = Problem { status: refusal.status(), ..Problem::new(refusal.reason) };
         let outcome = if refusal.reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
@@ -215,9 +229,17 @@ impl Webhook {
     }
 }
 
-/// Keeps a secret that the sender handed over before it is told so.
-async fn adopt(receiver: Arc<Receiver>, secret: Secret) -> Result<(), Refusal> {
-    let adopted = tokio::task::spawn_blocking(move || receiver.adopt(secret)).await;
+/// Keeps a secret that the sender handed over before it is told so. The receiver may have been configured
+/// anew meanwhile: it is the new one that must know.
+async fn adopt(app: Arc<App>, receiver: Arc<Receiver>, secret: Secret) -> Result<(), Refusal> {
+    let adopt = move || {
+        let _held = app.live.hold();
+        match app.live.get().receivers.successor(&receiver) {
+            Some(receiver) => receiver.adopt(secret),
+            None => Err(Refusal::new(Reason::UnknownReceiver, "the receiver was taken out meanwhile")),
+        }
+    };
+    let adopted = tokio::task::spawn_blocking(adopt).await;
     adopted.unwrap_or(Err(Refusal::new(Reason::HandlerFailed, "keeping the secret panicked")))
 }
 
@@ -234,6 +256,10 @@ fn problem_of(error: &HandlerError) -> Problem<'static> {
 
 fn too_large(reason: Reason, limit: u64) -> Problem<'static> {
     Problem { limit: Some(limit), ..Problem::new(reason) }
+}
+
+fn rate_limited(wait: Duration) -> Problem<'static> {
+    Problem { retry_after: Some(wait), ..Problem::new(Reason::RateLimited) }
 }
 
 /// A bug of ours in the middle of a webhook: the sender keeps it, and the log says where to look.
@@ -272,6 +298,9 @@ impl<'a> Open<'a> {
         self.app.conclude(&self.record, outcome, Some(problem.reason), problem.status);
         let mut reply = problem.reply();
         reply.extensions_mut().insert(LeavesUnread);
+        if problem.reason == Reason::BodyIncomplete {
+            reply.extensions_mut().insert(CutOff);
+        }
         reply
     }
 

@@ -10,6 +10,9 @@ pub enum Reason {
     RequestMalformed,
     /// No receiver of that name and id. Anybody can cause it.
     UnknownReceiver,
+    /// A receiver that isn't there for this address. The sender is told what it would be told if there were
+    /// none.
+    AddressNotAllowed,
     /// A method that the provider never sends.
     MethodNotAllowed,
     /// The signature, token or credential isn't there.
@@ -50,6 +53,10 @@ pub enum Reason {
     BodyIncomplete,
     /// Over the rate limit.
     RateLimited,
+    /// The connection doesn't begin with the PROXY header that a trusted proxy writes. Anybody can cause it.
+    ProxyHeader,
+    /// The TLS handshake failed. Anybody can cause it.
+    TlsHandshake,
     /// A bound of ours is reached: connections, webhooks in flight, bytes of bodies.
     Overloaded,
     /// A key can't be fetched now.
@@ -64,9 +71,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tests and for tables.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::RequestMalformed,
         Self::UnknownReceiver,
+        Self::AddressNotAllowed,
         Self::MethodNotAllowed,
         Self::SignatureMissing,
         Self::SignatureMalformed,
@@ -87,6 +95,8 @@ impl Reason {
         Self::TooSlow,
         Self::BodyIncomplete,
         Self::RateLimited,
+        Self::ProxyHeader,
+        Self::TlsHandshake,
         Self::Overloaded,
         Self::KeyUnavailable,
         Self::HandlerFailed,
@@ -114,6 +124,29 @@ impl Reason {
         self.status().is_server_error()
     }
 
+    /// What the sender is told: another reason, where this one would tell what it must not know.
+    pub fn as_told(self) -> Self {
+        match self {
+            Self::AddressNotAllowed => Self::UnknownReceiver,
+            told => told,
+        }
+    }
+
+    /// Whether anybody can cause it without holding anything: its lines are thinned out in the log.
+    pub fn is_noise(self) -> bool {
+        let anybody = [
+            Self::RequestMalformed,
+            Self::MethodNotAllowed,
+            Self::HeadersTooLarge,
+            Self::TooSlow,
+            Self::BodyIncomplete,
+            Self::ProxyHeader,
+            Self::TlsHandshake,
+            Self::Overloaded,
+        ];
+        matches!(self.status().as_u16(), 401 | 404 | 429) || anybody.contains(&self)
+    }
+
     /// The table.
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
@@ -122,6 +155,7 @@ impl Reason {
                 ("request_malformed", S::BAD_REQUEST, "The request is not well-formed HTTP")
             }
             Self::UnknownReceiver => ("unknown_receiver", S::NOT_FOUND, "Not found"),
+            Self::AddressNotAllowed => ("address_not_allowed", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed"),
             Self::SignatureMissing => ("signature_missing", S::UNAUTHORIZED, "The signature is missing"),
             Self::SignatureMalformed => {
@@ -158,6 +192,8 @@ impl Reason {
             Self::TooSlow => ("too_slow", S::REQUEST_TIMEOUT, "The request came too slowly"),
             Self::BodyIncomplete => ("body_incomplete", S::BAD_REQUEST, "The body is incomplete"),
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::ProxyHeader => ("proxy_header", S::BAD_REQUEST, "The PROXY header is missing or malformed"),
+            Self::TlsHandshake => ("tls_handshake", S::BAD_REQUEST, "The TLS handshake failed"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
             Self::KeyUnavailable => ("key_unavailable", S::SERVICE_UNAVAILABLE, "Can't verify at the moment"),
             Self::HandlerFailed => {

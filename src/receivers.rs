@@ -11,6 +11,7 @@ use crate::captures;
 use crate::catalog::{Catalog, Row};
 use crate::config::{Config, ConfigError, ReceiverConfig};
 use crate::delivery::Delivery;
+use crate::http::admission::ReceiverFront;
 use crate::message::MessageOptions;
 use crate::reason::Reason;
 use crate::verify::{
@@ -33,6 +34,8 @@ pub struct Receiver {
     pub body_bytes_max: u64,
     /// Shapes its messages.
     pub message: MessageOptions,
+    /// From where its deliveries come, and how many.
+    pub front: ReceiverFront,
 }
 
 /// A verifier, and what it was made of besides its row.
@@ -156,6 +159,11 @@ impl Receivers {
         self.in_order.iter()
     }
 
+    /// The one that now stands where this one stood.
+    pub fn successor(&self, of: &Receiver) -> Option<Arc<Receiver>> {
+        self.by_label.get(&of.label.to_lowercase()).cloned()
+    }
+
     /// The path to paste at the provider.
     pub fn path_of(&self, receiver: &Receiver) -> String {
         let label = if receiver.id.is_empty() { String::new() } else { format!("/{}", receiver.id) };
@@ -207,6 +215,7 @@ impl Receivers {
                 raw_body: configured.raw_body,
                 mask: configured.mask,
             },
+            front: ReceiverFront::new(&configured.front, config.front_door.receiver_rate),
         });
         if let Some(path) = &configured.path {
             let taken = self.by_path.insert(path.to_ascii_lowercase(), receiver.clone());
@@ -266,6 +275,7 @@ mod tests {
             capturing: Some(Capturing { row: row.clone(), file, turn: Mutex::default() }),
             body_bytes_max: 1,
             message: MessageOptions { receiver: "asana".to_owned(), raw_body: false, mask: true },
+            front: ReceiverFront::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::http::listener::bind;
 
 /// The listening sockets that were handed over (`LISTEN_FDS`): the first is for webhooks, the second for the
-/// ops listener. They stay open between two runs, so that a restart refuses no connection.
+/// ops listener, further ones for those under `[[listeners]]`. They stay open between two runs, so that a restart refuses no connection.
 pub struct Sockets {
     handed_over: ListenFd,
     next: usize,
@@ -33,7 +33,7 @@ impl Sockets {
         let (number, wrong) = (self.next + 1, |why: &dyn std::fmt::Display| {
             format!(
                 "{why}; as sockets the service manager hands over listening TCP ones alone, the first for \
-                 webhooks, the second for --ops-listen"
+                 webhooks, the second for --ops-listen, further ones for [[listeners]]"
             )
         });
         self.next = number;

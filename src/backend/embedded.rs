@@ -78,10 +78,15 @@ pub(super) async fn open_dead_letters(
 }
 
 pub(super) fn warnings(config: &QueueConfig) -> Vec<String> {
-    match durability(&config.data_dir) {
+    // What is mounted may be the spool alone.
+    let (what, dir) = match config.is_remote() {
+        true => ("spool", config.spool_dir()),
+        false => ("data directory", config.data_dir.clone()),
+    };
+    match durability(&dir) {
         Ok(Durability::NotDurable(why)) => vec![format!(
-            "the data directory {} is not durable: {why}; put it on a disk that survives the machine's end",
-            config.data_dir.display()
+            "the {what} {} is not durable: {why}; put it on a disk that survives the machine's end",
+            dir.display()
         )],
         // A directory that isn't there yet is made by `serve`, which looks again.
         Ok(Durability::Durable) | Err(_) => Vec::new(),

@@ -188,6 +188,14 @@ impl Remote {
         self.spools.iter().map(Spooled::status).collect()
     }
 
+    /// Why this process must end, if so: a part of it will never work again.
+    pub fn failed(&self) -> Option<String> {
+        self.spools.iter().find_map(|spooled| match spooled.status().health() {
+            Health::Failed(why) => Some(why),
+            Health::Ready | Health::NotReady(_) => None,
+        })
+    }
+
     /// The destinations, the default one first.
     pub fn spools(&self) -> &[Spooled] {
         &self.spools

@@ -10,6 +10,8 @@ use crate::bounds::CONNECT_TIMEOUT;
 use crate::catalog::{Catalog, Own};
 use crate::cli::CheckFlags;
 use crate::config::{Config, ConfigError, QueueConfig, resolve};
+use crate::http::entrances::load_certificates;
+use crate::live::Live;
 use crate::receivers::Receivers;
 use crate::verify::prove;
 
@@ -19,12 +21,14 @@ use crate::verify::prove;
 /// [`Failure::Config`] when `serve` wouldn't start, or a provider of one's own fails a vector of its own;
 /// [`Failure::Running`] when the broker was to be reached and can't be.
 pub async fn run(flags: &CheckFlags, matches: &ArgMatches) -> Result<(), Failure> {
-    let config = resolve(&flags.serve, matches)?;
+    let mut config = resolve(&flags.serve, matches)?;
     if flags.ready {
         return ready::run(&config).await;
     }
     backend::check(&config.queue, &config.handlers)?;
-    let receivers = Receivers::compile(&config)?;
+    let receivers = Live::compile(&config)?.receivers;
+    let certificates = load_certificates(&config)?;
+    config.warnings.extend(certificates.into_iter().flat_map(|(_, loaded)| loaded.warnings));
     let mut page = String::new();
     let judged = judge(&config, &receivers, &mut page);
     put_out(&page)?;
@@ -42,8 +46,9 @@ fn judge(config: &Config, receivers: &Receivers, page: &mut String) -> Result<()
     }
     say(page, format_args!(""));
     check_vectors(&config.catalog, page)?;
+    let scheme = if config.front_door.entrance.tls.is_some() { "https" } else { "http" };
     for (receiver, configured) in receivers.iter().zip(&config.receivers) {
-        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+        let base = config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", config.listen));
         say(page, format_args!("receiver {:<30} {}", configured.label(), configured.origin));
         say(page, format_args!("  URL     {base}{}", receivers.path_of(receiver)));
         say(page, format_args!("  secrets {}", configured.secrets.len()));

@@ -2,6 +2,7 @@
 
 use clap::ArgMatches;
 use sluiced_queue::spool::Left;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Failure;
@@ -47,21 +48,26 @@ pub async fn run(flags: &DrainFlags, matches: &ArgMatches) -> Result<(), Failure
 
 /// How many went to the broker; or what is left, and why.
 async fn drain(remote: &Remote) -> Result<u64, String> {
-    let mut total = 0;
+    let mut draining = JoinSet::new();
     for spooled in remote.spools() {
-        match spooled.drained(DRAIN_PATIENCE).await {
+        let spooled = spooled.clone();
+        // Each to its end: one that is stuck must not cut the others short.
+        draining.spawn(async move { spooled.drained(DRAIN_PATIENCE).await });
+    }
+    let (mut total, mut stuck) = (0, None);
+    while let Some(ended) = draining.join_next().await {
+        match ended.map_err(|panicked| panicked.to_string())? {
             Ok(drained) => total += drained,
-            Err(Left { why, .. }) => {
-                let why = why.unwrap_or_else(|| "it confirms nothing".into());
-                let patience = DRAIN_PATIENCE.as_secs();
-                return Err(format!(
-                    "the broker took nothing for {patience} s ({why}): {}",
-                    left(remote).await
-                ));
-            }
+            Err(Left { why, .. }) => stuck = Some(why.unwrap_or_else(|| "it confirms nothing".into())),
         }
     }
-    Ok(total)
+    match stuck {
+        None => Ok(total),
+        Some(why) => {
+            let patience = DRAIN_PATIENCE.as_secs();
+            Err(format!("the broker took nothing for {patience} s ({why}): {}", left(remote).await))
+        }
+    }
 }
 
 async fn left(remote: &Remote) -> String {

@@ -6,6 +6,7 @@ pub mod dead_view;
 pub mod drain;
 pub mod providers;
 pub mod ready;
+pub mod reload;
 pub mod send;
 pub mod serve;
 pub mod signals;
@@ -22,6 +23,7 @@ use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::config::source::Source;
 use crate::handlers::WebHookHandler;
+use crate::limits;
 use crate::verify::{ReceiverSettings, Secret};
 
 /// The `sluiced` command, with handlers of one's own besides the configured ones: parses the command line,
@@ -31,6 +33,9 @@ pub fn run(handlers: Vec<Box<dyn WebHookHandler>>) -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if matches!(cli.command, Command::Serve(_)) {
+        limits::keep_large_blocks_apart();
+    }
     let Some((_, matches)) = matches.subcommand() else { unreachable!("clap asks for a command") };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Failure;
-use super::signals::Signals;
+use super::reload::{Fixed, Reloader};
+use super::signals::{Signals, hangups};
 use crate::app::{App, Phase};
 use crate::backend::{self, Backend};
 use crate::bounds::{LOG_SUMMARY_INTERVAL, QUEUE_CLOSE_TIMEOUT};
@@ -21,7 +22,10 @@ use crate::config::{Config, ConfigError, resolve};
 use crate::handlers::WebHookHandler;
 use crate::handlers::build::build;
 use crate::http::budget::Budget;
+use crate::http::entrances::{AllTls, Bound, Listening, bind_all, load_certificates};
 use crate::http::listener::Acceptor;
+use crate::http::tls::Tls;
+use crate::live::{Live, Swap};
 use crate::log::Logger;
 use crate::receivers::Receivers;
 use crate::service_manager::{self, Sockets};
@@ -40,23 +44,22 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut config = resolve(flags, matches)?;
     config.warnings.extend(limits::raise_open_files(&mut config.limits));
-    let receivers = compile_receivers(&config)?;
+    let live = compile(&config)?;
+    let certificates = load_certificates(&config)?;
     let mut signals = Signals::new().map_err(Failure::Running)?;
+    let mut hangups = hangups().map_err(Failure::Running)?;
     let logger = Logger::start(config.log_format, config.log_level);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
     let backend = backend::open(&config.queue, &config.handlers).await?;
     let chain = build(&config, &backend, handlers)?;
     let Backend { handler: queue, warnings, remote, .. } = backend;
-    let mut sockets = Sockets::take();
-    let listener = sockets.next_or_bind(&config.listen, "--listen").await.map_err(Failure::Running)?;
-    let ops_listener = match &config.ops_listen {
-        Some(address) => Some(sockets.next_or_bind(address, "--ops-listen").await.map_err(Failure::Running)?),
-        None => None,
-    };
-
-    announce(&config, &receivers, &listener, ops_listener.as_ref(), &warnings);
+    config.warnings.extend(certificates.iter().flat_map(|(_, loaded)| loaded.warnings.clone()));
+    let tls: AllTls = certificates.into_iter().map(|(which, loaded)| (which, Tls::new(loaded))).collect();
+    let Bound { listeners, ops: ops_listener } =
+        bind_all(&config, &tls, &mut Sockets::take()).await.map_err(Failure::Running)?;
+    announce(&config, &live.receivers, &listeners, ops_listener.as_ref(), &warnings);
     let app = Arc::new(App {
-        receivers,
+        live: Swap::new(live),
         keys: Default::default(),
         chain,
         queue,
@@ -73,7 +76,8 @@ pub async fn run(
         summary: Default::default(),
         metrics: Default::default(),
     });
-    let daemon = Daemon::start(app, listener, ops_listener);
+    let reloader = Reloader::new(flags, matches, Fixed::of(&config)?, app.clone(), tls);
+    let daemon = Daemon::start(app, listeners, ops_listener);
     service_manager::keep_watchdog_quiet();
     service_manager::ready();
     let ended = tokio::select! {
@@ -82,6 +86,7 @@ pub async fn run(
             Ok(())
         }
         why = daemon.housekeeping() => Err(Failure::Running(why)),
+        never = reloader.run(&mut hangups) => match never {},
     };
     service_manager::stopping();
     tokio::select! {
@@ -90,20 +95,24 @@ pub async fn run(
     }
 }
 
-fn compile_receivers(config: &Config) -> Result<Receivers, ConfigError> {
+/// Compiles what a running daemon can exchange.
+///
+/// # Errors
+/// As [`Live::compile`]; and when there is no receiver.
+pub(super) fn compile(config: &Config) -> Result<Live, ConfigError> {
     if config.receivers.is_empty() {
         return Err(ConfigError(
             "there is no receiver; add one, e.g. --receiver github=env:GITHUB_SECRET or [[receivers]] in the file".into(),
         ));
     }
-    Receivers::compile(config)
+    Live::compile(config)
 }
 
 /// The life-cycle lines of a start: what runs, where, with which receivers, and what to look at.
 fn announce(
     config: &Config,
     receivers: &Receivers,
-    listener: &TcpListener,
+    listeners: &[Listening],
     ops: Option<&TcpListener>,
     warnings: &[String],
 ) {
@@ -114,9 +123,11 @@ fn announce(
         .map(|shown| format!("{}={} ({})", shown.key, shown.value, shown.origin))
         .collect();
     tracing::info!(given = given.join(", "), "configuration");
-    let address = listener.local_addr().map_or_else(|_| config.listen.clone(), |a| a.to_string());
+    let addresses: Vec<String> = listeners.iter().map(Listening::address).collect();
+    let address = addresses.first().cloned().unwrap_or_default();
+    let scheme = if config.front_door.entrance.tls.is_some() { "https" } else { "http" };
     for receiver in receivers.iter() {
-        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let base = config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
         let url = format!("{base}{}", receivers.path_of(receiver));
         tracing::info!(receiver = receiver.name.as_str(), id = receiver.id.as_str(), url, "receiver");
         for warning in receiver.verifier().warnings() {
@@ -135,6 +146,9 @@ fn announce(
     if let Some(address) = ops.and_then(|ops| ops.local_addr().ok()) {
         tracing::info!(address = %address, paths = "/livez /readyz /metrics", "ops listening");
     }
+    for address in addresses.iter().skip(1) {
+        tracing::info!(address = address.as_str(), "also listening");
+    }
     tracing::info!(address, "listening");
 }
 
@@ -148,7 +162,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(app: Arc<App>, listener: TcpListener, ops_listener: Option<TcpListener>) -> Self {
+    fn start(app: Arc<App>, listeners: Vec<Listening>, ops_listener: Option<TcpListener>) -> Self {
         let daemon = Self {
             app: app.clone(),
             connections: TaskTracker::new(),
@@ -156,9 +170,11 @@ impl Daemon {
             stop_accepting: CancellationToken::new(),
             stop_ops: CancellationToken::new(),
         };
-        let acceptor = Acceptor::new(app.clone(), daemon.connections.clone());
-        let stop = daemon.stop_accepting.clone();
-        daemon.acceptors.spawn(async move { acceptor.run(listener, stop).await });
+        let acceptor = Arc::new(Acceptor::new(app.clone(), daemon.connections.clone()));
+        for Listening { listener, door } in listeners {
+            let (acceptor, stop) = (acceptor.clone(), daemon.stop_accepting.clone());
+            daemon.acceptors.spawn(async move { acceptor.run(listener, door, stop).await });
+        }
         if let Some(listener) = ops_listener {
             let stop = daemon.stop_ops.clone();
             daemon.acceptors.spawn(async move { ops::serve(listener, app, stop).await });
@@ -186,6 +202,9 @@ impl Daemon {
             }
             if let Some(remote) = &self.app.remote {
                 remote.look();
+                if let Some(why) = remote.failed() {
+                    return why;
+                }
             }
             match self.app.queue.health() {
                 Health::Failed(why) => return why,

@@ -34,6 +34,14 @@ impl Signals {
     }
 }
 
+/// SIGHUP, which from here on no longer ends the process.
+///
+/// # Errors
+/// When the runtime can't listen.
+pub fn hangups() -> Result<Signal, String> {
+    signal(SignalKind::hangup()).map_err(|e| format!("can't listen for SIGHUP: {e}"))
+}
+
 /// Ends the process without running anything more.
 pub fn exit_at_once(code: i32) -> ! {
     #[allow(clippy::disallowed_methods)]

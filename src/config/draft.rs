@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use super::file::Setting;
+use super::front_door::ReceiverFrontConfig;
 use super::receivers::label;
 use super::source::Source;
 use super::{ConfigError, ReceiverConfig};
@@ -30,6 +31,7 @@ pub(super) struct Draft {
     pub(super) tolerance: Option<std::time::Duration>,
     pub(super) raw_body: bool,
     pub(super) mask: bool,
+    pub(super) front: ReceiverFrontConfig,
     pub(super) origin: String,
 }
 
@@ -52,9 +54,11 @@ impl Draft {
         }
         let mut settings = BTreeMap::new();
         for (key, setting) in &self.settings {
+            warnings.extend(setting.exposure().map(|why| format!("{key} of receiver {label}: {why}")));
             let value = match setting {
-                Setting::Plain(text) => Zeroizing::new(text.clone().into_bytes()),
-                Setting::From(Source::Text(text)) => Zeroizing::new(text.as_bytes().to_vec()),
+                Setting::Plain(text) | Setting::From(Source::Text(text)) => {
+                    Zeroizing::new(text.as_bytes().to_vec())
+                }
                 Setting::From(source) => source.read().map_err(|e| wrong(key, e))?,
             };
             settings.insert(key.clone(), value);
@@ -70,6 +74,7 @@ impl Draft {
             tolerance: self.tolerance,
             raw_body: self.raw_body,
             mask: self.mask,
+            front: self.front.clone(),
             origin: self.origin.clone(),
         })
     }
@@ -84,6 +89,8 @@ impl SecretFrom {
                         "the secret of receiver {label} stands in plain text in the configuration or the process list; use env: or file:"
                     ));
                 }
+                warnings
+                    .extend(source.exposure().map(|why| format!("the secret of receiver {label}: {why}")));
                 Ok(vec![source.read()?])
             }
             Self::Lines(variable) => {

@@ -2,18 +2,23 @@
 //! known one, line and column.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+use zeroize::Zeroizing;
 
-use super::ConfigError;
 use super::handlers::Handler;
 use super::queue::{Queue, Spool};
 use super::source::Source;
+use super::{ConfigError, front_door};
 use crate::bounds::CONFIG_BYTES_MAX;
 use crate::catalog::Row;
+use crate::http::forwarded::ForwardedHeader;
+use crate::http::rate::Rate;
 use crate::log::{Format, Level};
+use crate::networks::Networks;
 use crate::units::{ByteSize, HumanDuration};
 
 /// A value and where in the file it stands.
@@ -27,6 +32,12 @@ pub struct File {
     pub(super) ops_listen: At<String>,
     pub(super) public_url: At<String>,
     pub(super) base_path: At<String>,
+    pub(super) trusted_proxies: At<Networks>,
+    pub(super) forwarded_header: At<ForwardedHeader>,
+    pub(super) proxy_protocol: At<bool>,
+    pub(super) tls: At<front_door::TlsConfig>,
+    #[serde(default)]
+    pub(super) listeners: Vec<Spanned<front_door::Listener>>,
     pub(super) data_dir: At<String>,
     pub(super) drain_delay: At<HumanDuration>,
     pub(super) drain_timeout: At<HumanDuration>,
@@ -47,6 +58,17 @@ pub struct File {
     pub(super) log: Log,
 }
 
+impl File {
+    /// Whether secrets stand in the file itself.
+    pub(super) fn holds_secrets(&self) -> bool {
+        let receivers = self.receivers.iter().flat_map(|receiver| receiver.as_ref().secret.as_slice());
+        let mut urls = self.queue.url.iter().flat_map(|url| url.as_ref().as_slice());
+        receivers.into_iter().any(|source| matches!(source, Source::Text(_)))
+            || urls.any(|url| url.has_credentials())
+            || self.queue.secrets().any(|setting| matches!(setting, Setting::Plain(_)))
+    }
+}
+
 /// `[[receivers]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,16 +85,42 @@ pub(super) struct Receiver {
     pub(super) tolerance: Option<HumanDuration>,
     pub(super) raw_body: Option<bool>,
     pub(super) mask: Option<bool>,
+    pub(super) allow: Option<Networks>,
+    pub(super) rate: Option<Rate>,
 }
 
 /// What a scheme needs besides secrets: a plain value, or where it comes from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
 pub enum Setting {
     /// Stands in the file.
-    Plain(String),
+    Plain(#[serde(deserialize_with = "zeroizing")] Zeroizing<String>),
     /// Stands elsewhere.
     From(Source),
+}
+
+impl Setting {
+    /// A warning, if others can read the file that it comes from.
+    pub(super) fn exposure(&self) -> Option<String> {
+        match self {
+            Self::Plain(_) => None,
+            Self::From(source) => source.exposure(),
+        }
+    }
+}
+
+/// It may be a secret.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("***"),
+            Self::From(source) => source.fmt(f),
+        }
+    }
+}
+
+fn zeroizing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
 }
 
 /// One, or a list.
@@ -99,6 +147,13 @@ impl<T> OneOrMany<T> {
             Self::Many(many) => many,
         }
     }
+
+    pub(super) fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
 }
 
 /// `[limits]`.
@@ -114,6 +169,9 @@ pub(super) struct Limits {
     pub(super) header_timeout: At<HumanDuration>,
     pub(super) idle_timeout: At<HumanDuration>,
     pub(super) connections_max: At<u64>,
+    pub(super) connections_per_address_max: At<u64>,
+    pub(super) address_rate: At<Rate>,
+    pub(super) receiver_rate: At<Rate>,
     pub(super) in_flight_max: At<u64>,
 }
 
@@ -128,7 +186,8 @@ pub(super) struct Log {
 /// A file that was read, for line numbers.
 pub struct Text {
     path: PathBuf,
-    text: String,
+    /// Secrets may stand in it.
+    text: Zeroizing<String>,
 }
 
 impl Text {
@@ -157,6 +216,7 @@ pub fn read(path: &Path) -> Result<(File, Text), ConfigError> {
         return Err(cant(format!("has {length} bytes; a configuration has {CONFIG_BYTES_MAX} at most")));
     }
     let text = std::fs::read_to_string(path).map_err(|e| cant(format!("can't be read: {e}")))?;
+    let text = Zeroizing::new(text);
     let text = Text { path: path.to_owned(), text };
     match toml::from_str(&text.text) {
         Ok(file) => Ok((file, text)),

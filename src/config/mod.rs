@@ -2,6 +2,7 @@
 //! where it came from.
 //!
 //! * [`mod@file`]: the TOML file.
+//! * [`front_door`]: who may come in and how.
 //! * [`source`]: where secrets come from.
 //! * [`providers`]: rows of one's own beside the catalogue's.
 //! * [`receivers`]: which receivers there are, from all three places.
@@ -12,6 +13,7 @@
 
 mod draft;
 pub mod file;
+pub mod front_door;
 pub mod handlers;
 pub mod known;
 pub mod providers;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 use crate::catalog::Catalog;
 use crate::log::{Format, Level};
+pub use front_door::FrontDoorConfig;
 pub use handlers::{HandlerConfig, HandlerKind, QueueTarget};
 pub use known::{Known, resolve_known};
 pub use providers::resolve_catalog;
@@ -47,6 +50,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The path under which receivers stand: starts with a slash and doesn't end with one.
     pub base_path: String,
+    /// Who may come in and how.
+    pub front_door: FrontDoorConfig,
     /// The queue.
     pub queue: QueueConfig,
     /// The providers: the catalogue's, and the file's own.
@@ -94,6 +99,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Open connections.
     pub connections_max: u64,
+    /// Open connections of one address that is no trusted proxy; half of them all, unless configured.
+    pub connections_per_address_max: Option<u64>,
     /// Connections past the bound that are being told so; see [`crate::bounds::REJECTIONS_MAX`].
     pub rejections_max: u64,
     /// Webhooks between the end of their body and their answer.

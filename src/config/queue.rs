@@ -3,6 +3,7 @@
 //! The section of a backend that isn't selected is checked for its spelling and has no effect, so that one
 //! file serves several deployments that differ in `--queue`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use zeroize::Zeroizing;
 
 use super::ConfigError;
 use super::file::{At, OneOrMany, Setting, Text};
-use super::source::Source;
+use super::source::{Source, readable_by_others};
 use crate::units::{ByteSize, HumanDuration};
 
-/// Which queue; all that `work`, `dead` and `drain` need to know.
-#[derive(Clone, Debug)]
+/// Which queue; all that `work`, `dead` and `drain` need to know. Its `Debug` shows no credentials.
+#[derive(Clone)]
 pub struct QueueConfig {
     /// The backend's name.
     pub backend: String,
@@ -59,6 +60,51 @@ impl QueueConfig {
     pub fn spool_dir(&self) -> PathBuf {
         self.data_dir.join("spool")
     }
+
+    /// The secrets with which the broker is reached, URL included, as they are now.
+    ///
+    /// # Errors
+    /// Names the one that can't be read.
+    pub fn secrets(&self) -> Result<Vec<Zeroizing<String>>, ConfigError> {
+        let read = |setting: &Setting| read_setting(Some(setting.clone()));
+        let settings: Result<Vec<_>, String> = self.settings().into_iter().map(read).collect();
+        let settings = settings.map_err(|e| ConfigError(format!("queue.{}: {e}", self.backend)))?;
+        Ok(self.url.iter().cloned().chain(settings.into_iter().flatten()).collect())
+    }
+
+    /// Warnings about files with secrets of this backend that every user of the machine can read.
+    pub(super) fn exposures(&self) -> Vec<String> {
+        let (rabbitmq, nats) = (&self.rabbitmq, &self.nats);
+        let files = match self.backend.as_str() {
+            "rabbitmq" => vec![&rabbitmq.client_key_file],
+            "nats" => vec![&nats.nkey_file, &nats.creds_file, &nats.client_key_file],
+            _ => Vec::new(),
+        };
+        let files = files.into_iter().flatten().filter_map(|path| readable_by_others(path));
+        let settings = self.settings().into_iter().filter_map(Setting::exposure);
+        files.chain(settings).map(|why| format!("a secret of queue.{}: {why}", self.backend)).collect()
+    }
+
+    fn settings(&self) -> Vec<&Setting> {
+        match self.backend.as_str() {
+            "nats" => self.nats.secrets().collect(),
+            "azure" => self.azure.client_secret.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for QueueConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueConfig")
+            .field("backend", &self.backend)
+            .field("name", &self.name)
+            .field("data_dir", &self.data_dir)
+            .field("rabbitmq", &self.rabbitmq)
+            .field("nats", &self.nats)
+            .field("azure", &self.azure)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[queue]`.
@@ -79,6 +125,13 @@ pub(super) struct Queue {
     pub(super) nats: Nats,
     #[serde(default)]
     pub(super) azure: Azure,
+}
+
+impl Queue {
+    /// Secrets of every backend's section.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Setting> {
+        self.nats.secrets().chain(&self.azure.client_secret)
+    }
 }
 
 /// `[spool]`.
@@ -150,6 +203,12 @@ pub struct Nats {
     pub filter_subject: Option<String>,
 }
 
+impl Nats {
+    fn secrets(&self) -> impl Iterator<Item = &Setting> {
+        [&self.token, &self.password, &self.nkey, &self.creds].into_iter().flatten()
+    }
+}
+
 /// Where a stream that is created keeps its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -194,20 +253,33 @@ pub(super) enum Url {
     From(Source),
 }
 
-impl std::fmt::Debug for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Url {
+    /// Whether credentials stand in it.
+    pub(super) fn has_credentials(&self) -> bool {
+        match self {
+            Self::Plain(text) if text.parse::<Source>().is_ok() => false,
+            Self::Plain(text) => split(text).iter().any(|one| without_credentials(one) != *one),
+            Self::From(source) => matches!(source, Source::Text(_)),
+        }
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a queue's URL")
     }
 }
 
 /// A broker's address, read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Addresses {
     pub(super) urls: Vec<Zeroizing<String>>,
     /// Without credentials.
     pub(super) shown: String,
     /// Credentials stand in the command line or in the file itself.
     pub(super) credentials_in_sight: bool,
+    /// Warnings about files that every user of the machine can read.
+    pub(super) exposures: Vec<String>,
 }
 
 impl Addresses {
@@ -246,6 +318,8 @@ impl Addresses {
         if text.trim().is_empty() {
             return Err("the URL is empty".into());
         }
+        let exposure = source.as_ref().and_then(Source::exposure);
+        self.exposures.extend(exposure.map(|why| format!("the queue's URL: {why}")));
         for one in split(&text) {
             let bare = without_credentials(one);
             let hidden = matches!(source, Some(Source::Env(_) | Source::File(_)));
@@ -276,7 +350,7 @@ pub(super) fn read_text(source: &Source) -> Result<Zeroizing<String>, String> {
 pub(crate) fn read_setting(setting: Option<Setting>) -> Result<Option<Zeroizing<String>>, String> {
     match setting {
         None => Ok(None),
-        Some(Setting::Plain(text)) => Ok(Some(Zeroizing::new(text))),
+        Some(Setting::Plain(text)) => Ok(Some(text)),
         Some(Setting::From(source)) => read_text(&source).map(Some),
     }
 }
@@ -354,6 +428,13 @@ pub(super) fn missing_url(backend: &str) -> ConfigError {
     ))
 }
 
+pub(super) fn no_broker(origin: &str) -> ConfigError {
+    ConfigError(format!(
+        "{origin} is a broker's address, and no broker is chosen; add --queue rabbitmq, nats or azure (in the file: \
+         queue.backend), or --queue embedded to do without one"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,6 +463,19 @@ mod tests {
         ] {
             assert_eq!(without_credentials(url), shown);
         }
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret_of_a_broker() {
+        let nats: Nats = toml::from_str(
+            "token = \"hunter2\"\npassword = \"hunter2\"\nnkey = { text = \"hunter2\" }\ncreds = \"hunter2\"",
+        )
+        .unwrap();
+        let azure: Azure = toml::from_str("client_secret = \"hunter2\"").unwrap();
+        let queue: Queue = toml::from_str("url = [\"amqp://u:hunter2@mq\", { text = \"hunter2\" }]").unwrap();
+        let shown = format!("{nats:?} {azure:?} {queue:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("***"), "{shown}");
+        assert!(queue.url.unwrap().as_ref().as_slice().iter().all(Url::has_credentials));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! keys add up.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 use super::ConfigError;
 use super::draft::{Draft, Place, SecretFrom};
 use super::file::{self, Setting, Text};
+use super::front_door::ReceiverFrontConfig;
 use super::providers::unknown_provider;
 use super::source::Source;
 use crate::catalog::Catalog;
@@ -21,8 +23,7 @@ const VARIABLE_PREFIX: &str = "SLUICED_RECEIVER_";
 /// The variable of `--receiver-set`; no provider may be called `set`.
 const SET_VARIABLE: &str = "SLUICED_RECEIVER_SET";
 
-/// One receiver as configured, its secrets read.
-#[derive(Debug)]
+/// One receiver as configured, its secrets read. Its `Debug` shows none of them.
 pub struct ReceiverConfig {
     /// As configured, in lower case; a provider's name or alias.
     pub name: String,
@@ -42,8 +43,20 @@ pub struct ReceiverConfig {
     pub raw_body: bool,
     /// Replaces credentials in messages.
     pub mask: bool,
+    /// From where its deliveries come, and how many.
+    pub front: ReceiverFrontConfig,
     /// Where it was configured, for errors.
     pub origin: String,
+}
+
+impl fmt::Debug for ReceiverConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceiverConfig")
+            .field("name", &self.name)
+            .field("id", &self.id)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ReceiverConfig {
@@ -164,6 +177,7 @@ impl<'a> Drafts<'a> {
             tolerance: receiver.tolerance.map(|time| time.0),
             raw_body: receiver.raw_body.unwrap_or(false),
             mask: receiver.mask.unwrap_or(true),
+            front: ReceiverFrontConfig { allow: receiver.allow, rate: receiver.rate },
             origin,
         });
         Ok(())
@@ -270,6 +284,7 @@ impl<'a> Drafts<'a> {
                 tolerance: None,
                 raw_body: false,
                 mask: true,
+                front: ReceiverFrontConfig::default(),
                 origin,
             }),
         }

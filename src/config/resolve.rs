@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::file::{self, At, File, OneOrMany, Text};
 use super::queue::{self, Addresses, QueueConfig};
-use super::{Config, ConfigError, HandlerConfig, Limits, handlers, providers, receivers};
+use super::source::readable_by_others;
+use super::{Config, ConfigError, HandlerConfig, Limits, front_door, handlers, providers, receivers};
 use crate::bounds;
 use crate::cli::{DrainFlags, QueueFlags, ServeFlags, WorkFlags};
 use crate::log::{Format, Level};
@@ -34,7 +35,9 @@ pub struct Shown {
 /// # Errors
 /// Names the place of the first value that can't be used, and the way out.
 pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, ConfigError> {
-    let (file, text) = read_file(&flags.queue)?;
+    let (mut file, text) = read_file(&flags.queue)?;
+    let holding_secrets = flags.queue.config.as_deref().filter(|_| file.holds_secrets());
+    let exposed = holding_secrets.and_then(readable_by_others);
     let mut pick = Picker { matches, text: text.as_ref(), shown: Vec::new() };
     let listen = pick.value("listen", "listen", &flags.listen, file.listen, "127.0.0.1:8080".into());
     let ops =
@@ -42,12 +45,22 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
     let public_url = pick.optional("public_url", "public_url", &flags.public_url, file.public_url);
     let base_path = pick.file("base_path", file.base_path, "/api/webhooks/incoming".into());
     let mut warnings = unknown_variables();
+    warnings.extend(exposed.map(|why| format!("secrets stand in the configuration file: {why}")));
     let queue = pick.queue(&flags.queue, file.data_dir, file.queue, file.spool, &mut warnings)?;
+    warnings.extend(queue.exposures());
     let delay = HumanDuration(Duration::ZERO);
     let drain_delay = pick.value("drain_delay", "drain_delay", &flags.drain_delay, file.drain_delay, delay);
     let timeout = HumanDuration(bounds::DRAIN_TIMEOUT);
     let drain_timeout =
         pick.value("drain_timeout", "drain_timeout", &flags.drain_timeout, file.drain_timeout, timeout);
+    let keys = front_door::Keys {
+        trusted_proxies: file.trusted_proxies,
+        forwarded_header: file.forwarded_header,
+        proxy_protocol: file.proxy_protocol,
+        tls: file.tls,
+        listeners: file.listeners,
+    };
+    let front_door = front_door::resolve(&mut pick, keys, &mut file.limits, text.as_ref())?;
     let limits = pick.limits(file.limits)?;
     let log_format = pick.value("log.format", "log_format", &flags.log_format, file.log.format, Format::Auto);
     let log_level = pick.value("log.level", "log_level", &flags.log_level, file.log.level, Level::Info);
@@ -70,6 +83,7 @@ pub fn resolve(flags: &ServeFlags, matches: &ArgMatches) -> Result<Config, Confi
         ops_listen: (ops != "off").then_some(ops),
         public_url: public_url.map(checked_public_url).transpose()?,
         base_path: checked_base_path(&base_path)?,
+        front_door,
         queue,
         catalog,
         receivers,
@@ -138,7 +152,7 @@ fn read_file(flags: &QueueFlags) -> Result<(File, Option<Text>), ConfigError> {
 }
 
 /// Picks the value with the highest precedence and remembers where it came from.
-struct Picker<'a> {
+pub(super) struct Picker<'a> {
     matches: &'a ArgMatches,
     text: Option<&'a Text>,
     shown: Vec<Shown>,
@@ -180,22 +194,27 @@ impl Picker<'_> {
     }
 
     /// A value that only the file has.
-    fn file<T: Display>(&mut self, key: &'static str, file: At<T>, default: T) -> T {
+    pub(super) fn file<T: Display>(&mut self, key: &'static str, file: At<T>, default: T) -> T {
         match self.in_file(key, file) {
             Some(value) => value,
             None => self.show(key, default, "default".into()),
         }
     }
 
-    fn in_file<T: Display>(&mut self, key: &'static str, file: At<T>) -> Option<T> {
+    pub(super) fn in_file<T: Display>(&mut self, key: &'static str, file: At<T>) -> Option<T> {
         let file = file?;
         let origin = self.text.map_or_else(String::new, |text| text.place(file.span().start));
         Some(self.show(key, file.into_inner(), origin))
     }
 
-    fn show<T: Display>(&mut self, key: &'static str, value: T, origin: String) -> T {
+    pub(super) fn show<T: Display>(&mut self, key: &'static str, value: T, origin: String) -> T {
         self.shown.push(Shown { key, value: value.to_string(), origin });
         value
+    }
+
+    /// Where a value came from.
+    pub(super) fn origin_of(&self, key: &str) -> &str {
+        self.shown.iter().find(|shown| shown.key == key).map_or("", |shown| &shown.origin)
     }
 
     fn queue(
@@ -254,7 +273,13 @@ impl Picker<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Zeroizing<String>>, ConfigError> {
         if backend == "embedded" {
-            return Ok(Vec::new());
+            let chosen = self.origin_of("queue.backend") != "default";
+            return match (&flags.queue_url, file) {
+                _ if chosen => Ok(Vec::new()),
+                (Some(_), _) => Err(queue::no_broker(&self.flag_origin("queue_url"))),
+                (None, Some(_)) => Err(queue::no_broker("queue.url")),
+                (None, None) => Ok(Vec::new()),
+            };
         }
         let (addresses, origin) = match &flags.queue_url {
             Some(text) => (Addresses::of_flag(text)?, self.flag_origin("queue_url")),
@@ -267,12 +292,13 @@ impl Picker<'_> {
                  process list; use env: or file:"
             ));
         }
+        warnings.extend(addresses.exposures);
         self.show("queue.url", addresses.shown, origin);
         Ok(addresses.urls)
     }
 
     fn check_spool(&self, queue: &QueueConfig) -> Result<(), ConfigError> {
-        let origin = |key: &str| self.shown.iter().find(|s| s.key == key).map_or("", |s| &s.origin);
+        let origin = |key: &str| self.origin_of(key);
         if queue.ack_deadline < bounds::ACK_DEADLINE_MIN || queue.ack_deadline > bounds::ACK_DEADLINE_MAX {
             return Err(ConfigError(format!(
                 "{}: the acknowledgement's deadline is {}; take 10ms to 20s",
@@ -322,6 +348,8 @@ impl Picker<'_> {
                 file.connections_max,
                 bounds::CONNECTIONS_MAX,
             ),
+            connections_per_address_max: self
+                .in_file("limits.connections_per_address_max", file.connections_per_address_max),
             rejections_max: bounds::REJECTIONS_MAX,
             in_flight_max: self.file("limits.in_flight_max", file.in_flight_max, bounds::IN_FLIGHT_MAX),
         };
@@ -334,6 +362,7 @@ impl Picker<'_> {
             ("limits.headers_bytes_max", limits.headers_bytes_max, bounds::HEADERS_BYTES_FLOOR),
             ("limits.headers_max", limits.headers_max, 1),
             ("limits.connections_max", limits.connections_max, 1),
+            ("limits.connections_per_address_max", limits.connections_per_address_max.unwrap_or(1), 1),
             ("limits.in_flight_max", limits.in_flight_max, 1),
             ("limits.body_memory_max", limits.body_memory_bytes_max, 8 * bounds::SMALL_BODY_BYTES),
             ("limits.header_timeout (in ms)", limits.header_timeout.as_millis() as u64, 1),
@@ -382,14 +411,7 @@ fn check_addresses(shown: &[Shown]) -> Result<(), ConfigError> {
         if address.key == "ops_listen" && address.value == "off" {
             continue;
         }
-        let parts = address.value.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-        let port = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-        let Some(port) = port else {
-            return Err(ConfigError(format!(
-                "{}: {} is `{}`; write HOST:PORT, e.g. 127.0.0.1:8080 or 0.0.0.0:8080",
-                address.origin, address.key, address.value
-            )));
-        };
+        let port = checked_address(&address.value, address.key, &address.origin)?;
         if port.1 != 0 && ports.contains(&port) {
             return Err(ConfigError(format!(
                 "{}: listen and ops_listen are both {}; give one of them another port",
@@ -399,6 +421,20 @@ fn check_addresses(shown: &[Shown]) -> Result<(), ConfigError> {
         ports.push(port);
     }
     Ok(())
+}
+
+/// Host and port of an address.
+pub(super) fn checked_address<'a>(
+    address: &'a str,
+    key: &str,
+    origin: &str,
+) -> Result<(&'a str, u16), ConfigError> {
+    let parts = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    parts.and_then(|(host, port)| Some((host, port.parse().ok()?))).ok_or_else(|| {
+        ConfigError(format!(
+            "{origin}: {key} is `{address}`; write HOST:PORT, e.g. 127.0.0.1:8080 or 0.0.0.0:8080"
+        ))
+    })
 }
 
 pub(super) fn checked_public_url(url: String) -> Result<String, ConfigError> {

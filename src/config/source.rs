@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io::Read;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
@@ -44,8 +45,17 @@ impl Source {
         Ok(value)
     }
 
-    fn read_file(&self, path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, String> {
-        let mut value = Zeroizing::new(Vec::new());
+    /// A warning, if others can read the file.
+    pub fn exposure(&self) -> Option<String> {
+        match self {
+            Self::File(path) => readable_by_others(path),
+            Self::Env(_) | Self::Text(_) => None,
+        }
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+        // Room for all of it: a buffer that grows, and one on the stack in between, would leave parts behind.
+        let mut value = Zeroizing::new(Vec::with_capacity(2 * SECRET_BYTES_MAX as usize));
         let file =
             std::fs::File::open(path).map_err(|e| format!("{} can't be opened: {e}", path.display()))?;
         file.take(SECRET_BYTES_MAX + 2)
@@ -60,6 +70,17 @@ impl Source {
         Ok(value)
     }
 }
+
+/// A warning about a file that every user of the machine can read.
+pub fn readable_by_others(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & OTHERS_MAY_READ != 0).then(|| {
+        let path = path.display();
+        format!("every user of this machine can read {path} (mode {:03o}); chmod 600 {path}", mode & 0o777)
+    })
+}
+
+const OTHERS_MAY_READ: u32 = 0o004;
 
 impl FromStr for Source {
     type Err = String;

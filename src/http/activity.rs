@@ -1,12 +1,12 @@
 //! What a connection is doing, and until when it may go on doing it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bounds::DRAIN_IDLE;
+use crate::bounds::{DRAIN_IDLE, H2_RESETS_MAX};
 
 /// The times that a connection is held to.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,10 @@ pub struct Activity {
     multiplexed: AtomicBool,
     /// A request was answered before it was read to its end.
     unread: AtomicBool,
+    /// Requests that were cut off, less those that were answered.
+    cut_off: AtomicU32,
+    /// Streams that broke the protocol and have no line in the log yet.
+    faults: AtomicU32,
     doing: Mutex<Doing>,
 }
 
@@ -56,6 +60,8 @@ impl Activity {
             patience,
             multiplexed: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            cut_off: AtomicU32::new(0),
+            faults: AtomicU32::new(0),
             doing: Mutex::new(Doing::Headers { since: Instant::now(), begun: false }),
         })
     }
@@ -88,7 +94,7 @@ impl Activity {
             Doing::Requests(n) => Doing::Requests(n + 1),
             _ => Doing::Requests(1),
         };
-        RequestGuard(self.clone())
+        RequestGuard { activity: self.clone(), answered: false }
     }
 
     /// A request was answered before it was read to its end: more of it may come.
@@ -99,6 +105,21 @@ impl Activity {
     /// Whether closing at once might reset the connection under an answer.
     pub fn has_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Streams broke the protocol.
+    pub fn faults_seen(&self, faults: u32) {
+        self.faults.fetch_add(faults, Ordering::Relaxed);
+    }
+
+    /// How many did since this was asked last.
+    pub fn take_faults(&self) -> u32 {
+        self.faults.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether far more of its requests were cut off than answered.
+    pub fn is_abused(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed) > H2_RESETS_MAX
     }
 
     /// Until when the connection may go on as it is; `None` while requests are being answered.
@@ -125,11 +146,25 @@ impl Activity {
 
 /// A request being answered.
 #[derive(Debug)]
-pub struct RequestGuard(Arc<Activity>);
+pub struct RequestGuard {
+    activity: Arc<Activity>,
+    answered: bool,
+}
+
+impl RequestGuard {
+    /// There is an answer.
+    pub fn answered(mut self) {
+        self.answered = true;
+    }
+}
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        if let Ok(mut doing) = self.0.doing.lock() {
+        let count = |cut_off: u32| {
+            Some(if self.answered { cut_off.saturating_sub(1) } else { cut_off.saturating_add(1) })
+        };
+        let _ = self.activity.cut_off.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        if let Ok(mut doing) = self.activity.doing.lock() {
             *doing = match *doing {
                 Doing::Requests(n) if n > 1 => Doing::Requests(n - 1),
                 _ => Doing::Idle { since: Instant::now() },
@@ -174,6 +209,18 @@ mod tests {
         tokio::time::advance(Duration::from_secs(20)).await;
         assert_eq!(activity.bytes_came(), Bytes::Other);
         assert_eq!(activity.deadline(None), Some(idle_since + PATIENCE.idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_cuts_off_more_than_is_answered_abuses() {
+        let activity = Activity::new(PATIENCE);
+        for _ in 0..10 * H2_RESETS_MAX {
+            drop(activity.request());
+            activity.request().answered();
+        }
+        assert!(!activity.is_abused());
+        (0..=H2_RESETS_MAX).for_each(|_| drop(activity.request()));
+        assert!(activity.is_abused());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use crate::bounds::SMALL_BODY_BYTES;
+use crate::networks::share_of;
 
 /// Counts bytes of bodies and of their encoded copies.
 ///
 /// Small bodies may use all of it, large ones seven eighths: senders of small webhooks are served
 /// while somebody else's uploads fill the rest. One address may fill half with its large bodies, and
-/// half with its small ones.
+/// half with its small ones; an IPv6 address is counted as its /64.
 #[derive(Debug)]
 pub struct Budget {
     bytes_max: u64,
@@ -40,7 +41,7 @@ impl Budget {
 
     /// An account for one delivery of this client, empty at first.
     pub fn account(self: &Arc<Self>, client: IpAddr) -> Account {
-        Account { budget: self.clone(), client, bytes: 0 }
+        Account { budget: self.clone(), client: share_of(client), bytes: 0 }
     }
 
     /// Bytes in use.

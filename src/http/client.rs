@@ -20,6 +20,11 @@ impl Client {
         Self { address, stream: Arc::downgrade(stream) }
     }
 
+    /// The client on whose behalf a proxy at the other end sends.
+    pub fn on_behalf_of(&self, address: IpAddr) -> Self {
+        Self { address, stream: self.stream.clone() }
+    }
+
     /// Whether it has closed its side, or the connection is gone. It may have said that it will send no
     /// more and still wait for its answer; nobody can tell.
     pub fn has_hung_up(&self) -> bool {

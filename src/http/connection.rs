@@ -18,25 +18,24 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use super::activity::{Activity, Patience};
 use super::client::Client;
 use super::raw_head::RawHead;
-use super::reply::{HttpReply, LeavesUnread, Problem};
+use super::reply::{CutOff, HttpReply, LeavesUnread, Problem};
 use super::socket::Socket;
+use super::wire::Wire;
 use crate::app::App;
 use crate::bounds::{
-    H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, LINGER,
-    LINGER_BYTES_MAX,
+    H2_CONNECTION_WINDOW_BYTES, H2_ERRORS_MAX, H2_PENDING_RESETS_MAX, H2_PING_INTERVAL,
+    H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, LINGER, LINGER_BYTES_MAX,
 };
 use crate::pipeline;
 use crate::reason::Reason;
 
-/// Serves a connection to its end.
-pub async fn serve(stream: TcpStream, address: IpAddr, app: Arc<App>) {
-    // A webhook's answer is one small packet: waiting to fill it would be all the latency there is.
-    let _ = stream.set_nodelay(true);
+/// Serves a connection to its end. The client is the one that sends, or of a proxy whose requests say on
+/// whose behalf they are.
+pub async fn serve(wire: Wire, client: Client, app: Arc<App>) {
     let activity =
         Activity::new(Patience { header: app.limits.header_timeout, idle: app.limits.idle_timeout });
-    let stream = Arc::new(stream);
-    let client = Client::new(address, &stream);
-    let mut socket = Socket::new(stream, activity.clone());
+    let address = client.address;
+    let mut socket = Socket::new(wire, activity.clone());
     match socket.speaks_h2(&app).await {
         Ok(Some(true)) => http2(socket, client, app, activity).await,
         Ok(Some(false)) => http1(socket, client, app, activity).await,
@@ -53,7 +52,7 @@ pub async fn reject(mut stream: TcpStream) {
     linger(&mut stream).await;
 }
 
-async fn http1(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Activity>) {
+async fn http1(mut socket: Socket, client: Client, app: Arc<App>, activity: Arc<Activity>) {
     let mut builder = conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -64,27 +63,55 @@ async fn http1(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Acti
         .max_headers(app.limits.headers_max as usize)
         .max_header_size(app.limits.headers_bytes_max as usize)
         .max_buf_size(app.limits.headers_bytes_max as usize);
+    socket.hold_back();
     let address = client.address;
     let service = service(client, app.clone(), activity.clone(), socket.raw_head());
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let end = watch(&app, &activity, |cx| connection.poll_without_shutdown(cx)).await;
     let mut socket = connection.into_parts().io.into_inner();
+    if let Some(held) = socket.take_held() {
+        let reply = match &end {
+            End::Done(Err(error)) => {
+                reason_of(error).map(|reason| Problem { status: held.0, ..Problem::new(reason) })
+            }
+            _ => None,
+        };
+        let reply = reply.map_or(held.1, |problem| problem.raw_http1());
+        let _ = timeout(LINGER, socket.write_all(&reply)).await;
+    }
     match end {
-        End::Late => return end_late(socket, address, &app, &activity).await,
-        End::Done(Ok(())) if !activity.has_unread() => return,
+        End::Late | End::Abused => return end_late(socket, address, &app, &activity).await,
+        End::Done(Ok(())) if !activity.has_unread() => {
+            if socket.says_goodbye() {
+                let _ = timeout(LINGER, socket.shutdown()).await;
+            }
+            return;
+        }
         End::Done(Ok(())) => {}
         End::Done(Err(error)) => report_http1(&error, address, &app, &activity),
     }
     linger(&mut socket).await;
 }
 
+/// Why hyper refuses a request by itself.
+fn reason_of(error: &hyper::Error) -> Option<Reason> {
+    match (error.is_parse_too_large(), error.is_parse()) {
+        (true, _) => Some(Reason::HeadersTooLarge),
+        (false, true) => Some(Reason::RequestMalformed),
+        (false, false) => None,
+    }
+}
+
 /// Logs what hyper refused by itself: it has sent the answer, if there was anybody to send it to.
 fn report_http1(error: &hyper::Error, client: IpAddr, app: &App, activity: &Activity) {
-    if error.is_parse_too_large() {
-        app.refused_at_the_door(client, Reason::HeadersTooLarge, "headers or URL over the bound");
-    } else if error.is_parse() {
-        app.refused_at_the_door(client, Reason::RequestMalformed, &error.to_string());
-    } else if error.is_incomplete_message() && activity.in_headers() {
+    match reason_of(error) {
+        Some(Reason::HeadersTooLarge) => {
+            return app.refused_at_the_door(client, Reason::HeadersTooLarge, "headers or URL over the bound");
+        }
+        Some(reason) => return app.refused_at_the_door(client, reason, &error.to_string()),
+        None => {}
+    }
+    if error.is_incomplete_message() && activity.in_headers() {
         app.refused_at_the_door(
             client,
             Reason::RequestMalformed,
@@ -93,12 +120,15 @@ fn report_http1(error: &hyper::Error, client: IpAddr, app: &App, activity: &Acti
     }
 }
 
-async fn http2(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Activity>) {
+async fn http2(mut socket: Socket, client: Client, app: Arc<App>, activity: Arc<Activity>) {
     activity.is_http2();
+    socket.watch_frames();
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(H2_ERRORS_MAX)
         // Twice our own bound: what is over that is answered 431 by h2 itself, without a line.
         .max_header_list_size(u32::try_from(2 * app.limits.headers_bytes_max).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
@@ -108,14 +138,25 @@ async fn http2(socket: Socket, client: Client, app: Arc<App>, activity: Arc<Acti
     let address = client.address;
     let service = service(client, app.clone(), activity.clone(), socket.raw_head());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut end = watch(&app, &activity, |cx| connection.as_mut().poll(cx)).await;
+    let poll = |cx: &mut Context<'_>| {
+        let result = connection.as_mut().poll(cx);
+        for _ in 0..activity.take_faults() {
+            app.refused_at_the_door(address, Reason::RequestMalformed, "a stream broke the protocol");
+        }
+        result
+    };
+    let mut end = watch(&app, &activity, poll).await;
     if matches!(end, End::Late) {
         // GOAWAY first, so that a request on its way is answered or known to be unseen.
         connection.as_mut().graceful_shutdown();
         end = timeout(LINGER, connection).await.map_or(End::Late, End::Done);
     }
-    if let End::Done(Err(error)) = end {
-        report_http2(&error, address, &app);
+    match end {
+        End::Done(Err(error)) => report_http2(&error, address, &app),
+        End::Abused => {
+            app.refused_at_the_door(address, Reason::RateLimited, "more streams reset than answered");
+        }
+        End::Done(Ok(())) | End::Late => {}
     }
 }
 
@@ -142,9 +183,9 @@ fn service(
     raw_head: Arc<RawHead>,
 ) -> impl hyper::service::Service<Request<Incoming>, Response = HttpReply, Error = Infallible, Future = Answer>
 + Unpin {
-    service_fn(move |request| {
-        let (app, client, activity, guard) =
-            (app.clone(), client.clone(), activity.clone(), activity.request());
+    service_fn(move |request: Request<Incoming>| {
+        let (app, activity, guard) = (app.clone(), activity.clone(), activity.request());
+        let client = client.on_behalf_of(app.live.get().trusted.client(client.address, request.headers()));
         let ambiguity = raw_head.take_ambiguity(request.version(), request.headers());
         let refusal = match ambiguity {
             Some(why) => Some((Reason::RequestMalformed, why)),
@@ -161,7 +202,9 @@ fn service(
             if reply.extensions().get::<LeavesUnread>().is_some() {
                 activity.left_unread();
             }
-            drop(guard);
+            if reply.extensions().get::<CutOff>().is_none() {
+                guard.answered();
+            }
             Ok(reply)
         }) as Answer
     })
@@ -184,6 +227,8 @@ enum End {
     Done(hyper::Result<()>),
     /// Its time ran out.
     Late,
+    /// More of its requests were cut off than answered.
+    Abused,
 }
 
 /// Polls a connection until it ends or its time runs out. What it is doing changes only while it is
@@ -200,6 +245,9 @@ async fn watch(
         let turn = poll_fn(|cx| {
             if let Poll::Ready(result) = poll(cx) {
                 return Poll::Ready(End::Done(result));
+            }
+            if activity.is_abused() {
+                return Poll::Ready(End::Abused);
             }
             let Some(deadline) = activity.deadline(stopping) else { return Poll::Pending };
             if clock.deadline() != deadline {

@@ -1,7 +1,7 @@
 //! Binds, accepts, and closes when stopping.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection;
+use super::door::Door;
 use crate::app::App;
 use crate::bounds::{ACCEPT_PAUSE, BACKLOG};
 use crate::reason::Reason;
@@ -56,35 +57,46 @@ impl Acceptor {
         Self { app, connections, permits, rejecting: Arc::default() }
     }
 
-    /// Runs until `stop`.
-    pub async fn run(&self, listener: TcpListener, stop: CancellationToken) {
+    /// Takes a listener's connections in by its door, until `stop`.
+    pub async fn run(&self, listener: TcpListener, door: Arc<Door>, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, peer)) => self.start(stream, peer),
+                Ok((stream, peer)) => self.start(&door, stream, peer),
                 Err(error) => pause(&error).await,
             }
         }
-        self.take_backlog(listener);
+        self.take_backlog(&door, listener);
     }
 
-    fn start(&self, stream: TcpStream, peer: SocketAddr) {
+    fn start(&self, door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
         let client = peer.ip().to_canonical();
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else { return self.reject(stream, client) };
-        let app = self.app.clone();
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return self.reject(door, stream, client, "too many connections");
+        };
+        let arrival = match door.arrive(stream, client, &self.app) {
+            Ok(arrival) => arrival,
+            Err(stream) => return self.reject(door, stream, client, "too many connections of this address"),
+        };
+        let (app, door) = (self.app.clone(), door.clone());
         self.connections.spawn(async move {
-            connection::serve(stream, client, app).await;
+            door.take(arrival, app).await;
             drop(permit);
         });
     }
 
     /// Past the bound a client is told so, and past a second bound it is dropped.
-    fn reject(&self, stream: TcpStream, client: std::net::IpAddr) {
-        self.app.refused_at_the_door(client, Reason::Overloaded, "too many connections");
+    fn reject(&self, door: &Door, stream: TcpStream, client: IpAddr, detail: &str) {
+        self.app.refused_at_the_door(client, Reason::Overloaded, detail);
         if self.rejecting.fetch_add(1, Ordering::Relaxed) as u64 >= self.app.limits.rejections_max {
+            self.rejecting.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        // A client that expects a handshake can't be told anything else.
+        if !door.speaks_plainly() {
             self.rejecting.fetch_sub(1, Ordering::Relaxed);
             return;
         }
@@ -96,13 +108,13 @@ impl Acceptor {
     }
 
     /// What the kernel has accepted for us would be reset by closing.
-    fn take_backlog(&self, listener: TcpListener) {
+    fn take_backlog(&self, door: &Arc<Door>, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, peer)) = listener.accept() {
             if stream.set_nonblocking(true).is_ok()
                 && let Ok(stream) = TcpStream::from_std(stream)
             {
-                self.start(stream, peer);
+                self.start(door, stream, peer);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Answers: empty ones, a row's or a handler's, and problems by RFC 9457.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
@@ -16,6 +18,10 @@ pub type HttpReply = Response<Full<Bytes>>;
 #[derive(Clone, Copy, Debug)]
 pub struct LeavesUnread;
 
+/// Marks an answer to a request that its sender cut off.
+#[derive(Clone, Copy, Debug)]
+pub struct CutOff;
+
 /// A refusal or failure on its way to the sender.
 #[derive(Clone, Debug)]
 pub struct Problem<'a> {
@@ -27,12 +33,14 @@ pub struct Problem<'a> {
     pub limit: Option<u64>,
     /// The methods that are allowed.
     pub allow: Option<&'a str>,
+    /// When to come again, if that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Problem<'_> {
     /// A problem of which there is nothing more to say.
     pub fn new(reason: Reason) -> Self {
-        Self { reason, status: reason.status(), limit: None, allow: None }
+        Self { reason, status: reason.status(), limit: None, allow: None, retry_after: None }
     }
 
     /// The answer. It says what the sender may know; the rest is in the log.
@@ -42,7 +50,7 @@ impl Problem<'_> {
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.may_retry() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after_s()));
         }
         if let Some(allow) = self.allow.and_then(|allow| HeaderValue::from_str(allow).ok()) {
             headers.insert(ALLOW, allow);
@@ -66,8 +74,11 @@ impl Problem<'_> {
     /// The same as bytes, for a connection on which hyper no longer speaks, or never did.
     pub fn raw_http1(&self) -> Vec<u8> {
         let json = self.json();
-        let retry =
-            if self.may_retry() { format!("retry-after: {RETRY_AFTER_S}\r\n") } else { String::new() };
+        let retry = if self.may_retry() {
+            format!("retry-after: {}\r\n", self.retry_after_s())
+        } else {
+            String::new()
+        };
         format!(
             "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n{retry}connection: close\r\n\r\n{json}",
             self.status.as_u16(),
@@ -78,13 +89,19 @@ impl Problem<'_> {
     }
 
     fn json(&self) -> String {
-        let (title, status, reason) = (self.reason.title(), self.status.as_u16(), self.reason.as_str());
+        let told = self.reason.as_told();
+        let (title, status, reason) = (told.title(), self.status.as_u16(), told.as_str());
         let limit = self.limit.map_or_else(String::new, |limit| {
             format!(",\"detail\":\"The limit is {limit} bytes\",\"limit\":{limit}")
         });
         format!(
             "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"reason\":\"{reason}\"{limit}}}"
         )
+    }
+
+    /// Whole seconds, never too few.
+    fn retry_after_s(&self) -> u64 {
+        self.retry_after.map_or(RETRY_AFTER_S, |wait| wait.as_millis().div_ceil(1_000).max(1) as u64)
     }
 
     fn may_retry(&self) -> bool {
@@ -123,7 +140,7 @@ mod tests {
         for reason in Reason::ALL {
             let problem = Problem { limit: Some(7), ..Problem::new(reason) };
             let value: serde_json::Value = serde_json::from_str(&problem.json()).unwrap();
-            assert_eq!(value["reason"], reason.as_str());
+            assert_eq!(value["reason"], reason.as_told().as_str());
             assert_eq!(value["status"], reason.status().as_u16());
             assert_eq!(value["limit"], 7);
         }
@@ -133,6 +150,9 @@ mod tests {
     fn who_may_come_again_is_told_when() {
         assert_eq!(Problem::new(Reason::NotDurable).reply().headers()[RETRY_AFTER], "5");
         assert!(Problem::new(Reason::TokenMismatch).reply().headers().get(RETRY_AFTER).is_none());
+        let limited = |wait| Problem { retry_after: Some(wait), ..Problem::new(Reason::RateLimited) }.reply();
+        assert_eq!(limited(Duration::from_millis(1_001)).headers()[RETRY_AFTER], "2");
+        assert_eq!(limited(Duration::ZERO).headers()[RETRY_AFTER], "1");
         let raw = String::from_utf8(Problem::new(Reason::Overloaded).raw_http1()).unwrap();
         assert!(
             raw.starts_with("HTTP/1.1 503 Service Unavailable\r\n") && raw.contains("\r\nretry-after: 5\r\n")

@@ -5,29 +5,50 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::activity::{self, Activity};
+use super::own_words::{self, OwnRefusal};
 use super::raw_head::RawHead;
+use super::sent_frames::SentFrames;
+use super::wire::Wire;
 use crate::app::App;
 
 /// What an HTTP/2 client that knows beforehand says first (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// An answer that was held back: its status and its bytes.
+pub type Held = (StatusCode, Vec<u8>);
+
 /// The socket, with what was read of it ahead, and an eye on whether anything comes.
 pub struct Socket {
-    stream: Arc<TcpStream>,
+    wire: Wire,
     read_ahead: Vec<u8>,
     activity: Arc<Activity>,
     raw_head: Arc<RawHead>,
+    /// Whether hyper's own refusals are held back.
+    holds_back: bool,
+    held: Option<Held>,
+    /// What goes out over HTTP/2.
+    frames: Option<SentFrames>,
+    late: Vec<u8>,
 }
 
 impl Socket {
-    /// Wraps a stream that was just accepted.
-    pub fn new(stream: Arc<TcpStream>, activity: Arc<Activity>) -> Self {
-        Self { stream, read_ahead: Vec::new(), activity, raw_head: RawHead::new() }
+    /// Wraps a connection on which HTTP begins.
+    pub fn new(wire: Wire, activity: Arc<Activity>) -> Self {
+        Self {
+            wire,
+            read_ahead: Vec::new(),
+            activity,
+            raw_head: RawHead::new(),
+            holds_back: false,
+            held: None,
+            frames: None,
+            late: Vec::new(),
+        }
     }
 
     /// The head of the request that is being read.
@@ -44,7 +65,7 @@ impl Socket {
             let stopping = phase.borrow_and_update().idle_connections_end();
             let deadline = self.activity.deadline(stopping).unwrap_or_else(Instant::now);
             let read = tokio::select! {
-                read = timeout_at(deadline, read_some(&self.stream, &mut start[filled..])) => read,
+                read = timeout_at(deadline, self.wire.read(&mut start[filled..])) => read,
                 Ok(()) = phase.changed() => continue,
             };
             let n = match read {
@@ -75,6 +96,37 @@ impl Socket {
 }
 
 impl Socket {
+    /// Whether the other end expects to be told of the end.
+    pub fn says_goodbye(&self) -> bool {
+        self.wire.says_goodbye()
+    }
+
+    /// From here on, holds back what hyper refuses by itself.
+    pub fn hold_back(&mut self) {
+        self.holds_back = true;
+    }
+
+    /// From here on, looks for streams that h2 resets by itself.
+    pub fn watch_frames(&mut self) {
+        self.frames = Some(SentFrames::default());
+    }
+
+    /// What was held back; nothing is from here on.
+    pub fn take_held(&mut self) -> Option<Held> {
+        self.holds_back = false;
+        self.held.take()
+    }
+
+    /// Keeps an eye on bytes that went out.
+    fn note_sent(&mut self, bufs: &[io::IoSlice<'_>], mut written: usize) {
+        let Some(frames) = &mut self.frames else { return };
+        for buf in bufs {
+            let sent = written.min(buf.len());
+            self.activity.faults_seen(frames.follow(&buf[..sent]));
+            written -= sent;
+        }
+    }
+
     /// Keeps an eye on bytes that came in.
     fn note(&self, bytes: &[u8]) {
         match self.activity.bytes_came() {
@@ -98,14 +150,7 @@ impl AsyncRead for Socket {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
-                Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        ready!(Pin::new(&mut self.wire).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.note(&buf.filled()[before..]);
         }
@@ -119,16 +164,34 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write_vectored(bufs) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+        let this = &mut *self;
+        // What follows an answer that was held back shows that it was none of hyper's own.
+        if let Some((_, bytes)) = this.held.take() {
+            this.late.extend(bytes);
+        }
+        while !this.late.is_empty() {
+            let n = ready!(Pin::new(&mut this.wire).poll_write(cx, &this.late))?;
+            this.late.drain(..n);
+        }
+        let own = match bufs {
+            [head] if this.holds_back => own_words::find(head).map(|own| (own, head)),
+            _ => None,
+        };
+        match own {
+            None => {
+                let written = ready!(Pin::new(&mut this.wire).poll_write_vectored(cx, bufs))?;
+                this.note_sent(bufs, written);
+                Poll::Ready(Ok(written))
             }
+            Some((OwnRefusal { at: 0, status }, head)) => {
+                this.held = Some((status, head.to_vec()));
+                Poll::Ready(Ok(head.len()))
+            }
+            Some((OwnRefusal { at, .. }, head)) => Pin::new(&mut this.wire).poll_write(cx, &head[..at]),
         }
     }
 
@@ -136,25 +199,11 @@ impl AsyncWrite for Socket {
         true
     }
 
-    /// Nothing is buffered here.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(
-            rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write).map_err(io::Error::from),
-        )
-    }
-}
-
-/// Reads what is there, or waits until something is.
-async fn read_some(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read(into) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return done,
-        }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }

@@ -1,10 +1,10 @@
-//! Refusals that anybody can cause, thinned out: so many lines a second and reason stand alone, the
+//! What anybody can cause, thinned out: so many lines a second and reason stand alone, the
 //! rest becomes a count. A scan of the internet's must not fill the disk.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::{Level, Logger};
+use super::{Level, Logger, Outcome};
 use crate::bounds::LOG_REFUSALS_PER_S;
 use crate::reason::Reason;
 
@@ -30,7 +30,7 @@ impl Default for Quiet {
 impl Quiet {
     /// Whether a line for this reason may be written now. Counts it when not.
     pub fn allows(&self, reason: Reason, now: Instant) -> bool {
-        if !matches!(reason.status().as_u16(), 401 | 404) {
+        if !reason.is_noise() {
             return true;
         }
         let mut windows = self.windows.lock().expect("nothing panics under this lock");
@@ -68,7 +68,10 @@ impl Quiet {
         for (reason, count) in self.take_counts(now, all) {
             if logger.enabled(Level::Warn) {
                 let mut line = logger.line(Level::Warn, "more deliveries refused, without a line each");
-                line.string("outcome", "refused").string("reason", reason.as_str()).number("count", count);
+                let outcome = if reason.is_failure() { Outcome::Failed } else { Outcome::Refused };
+                line.string("outcome", outcome.as_str())
+                    .string("reason", reason.as_str())
+                    .number("count", count);
                 logger.write(line);
             }
         }

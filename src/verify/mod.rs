@@ -53,6 +53,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+#[cfg(test)]
+mod timing;
 mod token;
 mod variable;
 mod vectors;

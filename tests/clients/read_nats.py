@@ -23,7 +23,8 @@ async def main(url: str, stream: str, quiet: float) -> None:
     while True:
         try:
             messages = await consumer.fetch(500, timeout=quiet)
-        except asyncio.TimeoutError:  # nats.errors.TimeoutError is one of these, and not all are
+        # Its own subclass of this, or this one: by chance, when the server's word that nothing came arrives first.
+        except asyncio.TimeoutError:
             break
         for message in messages:
             headers = message.headers or {}

@@ -2,17 +2,19 @@
 //! what the service itself would not.
 
 use std::process::Command;
-use std::time::Duration;
 
 use sluiced_test_brokers::Azurite;
 use tokio::runtime::Runtime;
 
-use crate::broker_common::{Broker, javascript, outlasts, wait, waits_for};
+use crate::broker_common::{Broker, frozen_for, javascript, outlasts, python, wait, waits_for};
 use crate::broker_foreign::read_by_others;
 
 /// An emulator whose calls wait.
 struct Storage {
     runtime: Runtime,
+    /// What reads it.
+    reader: fn(&str, &[&str]) -> Command,
+    script: &'static str,
     broker: Azurite,
 }
 
@@ -23,7 +25,7 @@ impl Storage {
             true => runtime.block_on(Azurite::start()),
             false => Azurite::absent(),
         };
-        Self { runtime, broker }
+        Self { runtime, reader: javascript, script: "read-azure.mjs", broker }
     }
 
     /// Stopped in order before that, if it is running.
@@ -33,7 +35,7 @@ impl Storage {
 
     fn frozen(&mut self) {
         self.broker.freeze();
-        wait(Duration::from_secs(3));
+        wait(frozen_for());
         self.broker.thaw();
     }
 }
@@ -44,7 +46,7 @@ impl Broker for Storage {
     }
 
     fn reader(&self, queue: &str) -> Command {
-        javascript("read-azure.mjs", &[&self.broker.connection_string(), queue, "2"])
+        (self.reader)(self.script, &[&self.broker.connection_string(), queue, "2"])
     }
 
     /// Azurite takes a few hundred a second and has no time for more.
@@ -68,9 +70,9 @@ fn it_is_absent_at_first() {
 }
 
 #[test]
-fn its_messages_are_read_by_azures_own_client() {
-    let storage = Storage::new(true);
-    for format in ["context", "cloudevents"] {
-        read_by_others(&storage, format);
-    }
+fn its_messages_are_read_by_azures_own_clients_in_python_and_javascript() {
+    let mut storage = Storage::new(true);
+    read_by_others(&storage, "cloudevents");
+    (storage.reader, storage.script) = (python, "read_azure.py");
+    read_by_others(&storage, "context");
 }

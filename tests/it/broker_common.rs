@@ -15,7 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::client::{GITHUB, get};
-use crate::daemon::{Daemon, pause};
+use crate::daemon::{Daemon, environment, pause};
 use crate::flood::{Flood, Tally, body_of};
 
 /// How many senders there are; each has a connection of its own.
@@ -81,6 +81,16 @@ struct Context<'a> {
     data: &'a RawValue,
 }
 
+/// How long a broker is frozen.
+pub fn frozen_for() -> Duration {
+    seconds("SLUICED_TEST_BROKER_FROZEN", 3)
+}
+
+/// A number of seconds, for longer runs of the same test.
+pub fn seconds(variable: &str, by_default: u64) -> Duration {
+    Duration::from_secs(environment(variable, by_default))
+}
+
 /// Starts a daemon in front of a broker.
 pub fn daemon(broker: &impl Broker, dir: &Path, more: &[&str]) -> Daemon {
     let arguments = broker.arguments();
@@ -139,11 +149,11 @@ pub fn outlasts(broker: &mut impl Broker) {
         sent as f64 > f64::from(broker.rate()) * seconds * 0.9,
         "{sent} in {seconds:.0} s: senders had to wait"
     );
-    let (p50, p99, max) = latencies(&tally);
+    let [p50, p99, p999, max] = latencies(&tally);
     until_drained(&daemon);
     let told = told(&daemon);
     println!(
-        "{sent} webhooks in {seconds:.0} s, {count} ordeals: p50 {p50:?}, p99 {p99:?}, max {max:?}; log:\n{}",
+        "{sent} webhooks in {seconds:.0} s, {count} ordeals: p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, max {max:?}; log:\n{}",
         told.join("\n")
     );
     daemon.stop();
@@ -215,11 +225,12 @@ fn told(daemon: &Daemon) -> Vec<String> {
     told.map(Value::to_string).collect()
 }
 
-fn latencies(tally: &Tally) -> (Duration, Duration, Duration) {
+/// The median, the 99th and 99.9th percentile, and the slowest.
+fn latencies(tally: &Tally) -> [Duration; 4] {
     let mut latencies = tally.latencies_us.clone();
     latencies.sort_unstable();
-    let at = |q: f64| Duration::from_micros(latencies[((latencies.len() - 1) as f64 * q) as usize]);
-    (at(0.5), at(0.99), at(1.0))
+    [0.5, 0.99, 0.999, 1.0]
+        .map(|q: f64| Duration::from_micros(latencies[((latencies.len() - 1) as f64 * q) as usize]))
 }
 
 /// Lets time pass: what is waited for is that load goes on for a while.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sluiced_test_brokers::{Nats, nats};
 use tokio::runtime::Runtime;
 
-use crate::broker_common::{Broker, outlasts, python, wait, waits_for};
+use crate::broker_common::{Broker, frozen_for, outlasts, python, wait, waits_for};
 use crate::broker_foreign::read_by_others;
 use crate::daemon::environment;
 
@@ -39,7 +39,7 @@ impl Jet {
 
     fn frozen(&mut self) {
         self.broker.freeze();
-        wait(Duration::from_secs(3));
+        wait(frozen_for());
         self.broker.thaw();
     }
 }

@@ -1,12 +1,11 @@
 //! The daemon in front of RabbitMQ.
 
 use std::process::Command;
-use std::time::Duration;
 
 use sluiced_test_brokers::RabbitMq;
 use tokio::runtime::Runtime;
 
-use crate::broker_common::{Broker, outlasts, python, wait, waits_for};
+use crate::broker_common::{Broker, frozen_for, outlasts, python, seconds, wait, waits_for};
 use crate::broker_foreign::read_by_others;
 use crate::daemon::environment;
 
@@ -37,13 +36,13 @@ impl Rabbit {
 
     fn frozen(&mut self) {
         self.broker.freeze();
-        wait(Duration::from_secs(3));
+        wait(frozen_for());
         self.broker.thaw();
     }
 
     fn alarmed(&mut self) {
         self.runtime.block_on(self.broker.memory_alarm(true));
-        wait(Duration::from_secs(2));
+        wait(seconds("SLUICED_TEST_BROKER_ALARM", 2));
         self.runtime.block_on(self.broker.memory_alarm(false));
     }
 }

@@ -89,6 +89,17 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Connects from another address of this machine's loopback.
+pub fn connect_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from((source, 0))).unwrap();
+    connect(&socket, &address).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
 /// Sends bytes on a connection of their own and reads one answer.
 pub fn send_raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = connect(address);
@@ -119,7 +130,7 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// Reads one answer; `None` when the connection ended without one.
-pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
+pub fn read_answer(stream: &mut impl Read) -> Option<Answer> {
     loop {
         let answer = read_one(stream)?;
         // 100 Continue is no answer yet.
@@ -129,7 +140,7 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
     }
 }
 
-fn read_one(stream: &mut TcpStream) -> Option<Answer> {
+fn read_one(stream: &mut impl Read) -> Option<Answer> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -10,7 +10,11 @@ use crate::worker::drain;
 #[test]
 fn connections_past_the_bound_are_told_to_come_again() {
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::with_config(dir.path(), "[limits]\nconnections_max = 20\n", &[GITHUB]);
+    let daemon = Daemon::with_config(
+        dir.path(),
+        "[limits]\nconnections_max = 20\nconnections_per_address_max = 20\n",
+        &[GITHUB],
+    );
     let mut held: Vec<TcpStream> =
         (0..20).map(|number| answered(&daemon, &format!("held-{number}"))).collect();
     for _ in 0..200 {

@@ -9,9 +9,11 @@
 //! * [`command`]: runs a command to its end.
 //! * [`daemon`]: starts and stops it, reads its log.
 //! * [`flood`]: many senders at once.
+//! * [`frames`]: HTTP/2 by hand.
 //! * [`namespace`]: small disks and disks that can't be written.
 //! * [`signing`]: signs as Stripe, Slack and Standard Webhooks do.
 //! * [`spool_common`]: a broker of one's own, and a daemon in front of it.
+//! * [`tls_client`]: certificates made for a test, and a client that speaks TLS.
 //! * [`trace`]: judges a trace of system calls.
 //! * [`work_common`]: starts other workers.
 //! * [`work_server`]: what they post to.
@@ -27,14 +29,17 @@ mod client;
 mod command;
 mod daemon;
 mod flood;
+mod frames;
 mod namespace;
 mod signing;
+mod tls_client;
 mod trace;
 mod work_common;
 mod work_server;
 mod worker;
 
 mod basics;
+mod bombs;
 mod broker_azure;
 mod broker_nats;
 mod broker_rabbitmq;
@@ -46,6 +51,10 @@ mod dedupe;
 mod disk_full;
 mod forgeries;
 mod formats;
+mod front_attacks;
+mod front_door;
+mod front_idle;
+mod front_tls;
 mod handlers;
 mod http;
 mod http2;
@@ -63,21 +72,30 @@ mod paths;
 mod providers_command;
 mod providers_over_http;
 mod real_input;
+mod reload;
+mod replays;
 mod salesforce;
+mod sbom;
 mod scarce;
+mod security_page;
 mod send;
 mod service_manager;
 mod smuggling;
+mod smuggling_http2;
 mod spool_common;
 mod spool_config;
+mod spool_disk;
 mod spool_limits;
 mod spool_memory;
 mod spool_outage;
 mod spool_stop;
+mod ssrf;
 mod stopping;
 mod stopping_under_load;
 mod store;
 mod sync_order;
+mod tokens;
+mod traps;
 mod verify_command;
 mod work;
 mod work_example;

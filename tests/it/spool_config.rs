@@ -27,6 +27,13 @@ fn a_broker_needs_an_address_and_the_answer_shows_how_one_looks() {
         assert_eq!(code, 78, "{text}");
         assert!(text.contains(&format!("--queue-url {example}")) && text.contains("env:"), "{text}");
     }
+    // An address without a backend would be the embedded queue, and nothing at the broker.
+    let in_file = "[queue]\nurl = \"nats://mq.example\"\n";
+    for (config, flag) in [("", "--queue-url=nats://mq.example"), (in_file, "--log-level=info")] {
+        let (code, text) = check(dir.path(), config, &[flag]);
+        assert!(code == 78 && text.contains("--queue rabbitmq"), "{text}");
+        assert_eq!(check(dir.path(), config, &[flag, "--queue=embedded"]).0, 0, "chosen");
+    }
     let (code, text) = check(dir.path(), "", &["--queue=rabitmq"]);
     assert!(code == 78 && text.contains("embedded, rabbitmq, nats, azure"), "{text}");
 }

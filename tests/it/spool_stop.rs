@@ -1,11 +1,12 @@
 //! Stopping, starting and killing a daemon whose spool isn't empty.
 
 use std::collections::HashSet;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::client::GITHUB;
+use crate::client::{GITHUB, get};
 use crate::daemon::{Daemon, environment, wait_until};
 use crate::flood::Flood;
 use crate::spool_common::{Broker, metric, send};
@@ -159,6 +160,32 @@ fn drain_says_what_is_left_and_leaves_a_running_daemon_alone() {
     assert_eq!(broker.drain(nothing.path(), &[]).status.code(), Some(0));
 }
 
+/// It gives up after half a minute in which nothing went; a signal ends it at once. Both say what is left.
+#[test]
+fn drain_ends_with_one_and_the_count_when_the_broker_is_away_or_a_signal_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::absent();
+    let daemon = broker.serve(dir.path(), &[]);
+    send(&daemon, "d", 4);
+    daemon.kill();
+    let mut command = crate::daemon::sluiced();
+    command.args(["drain", "--data-dir"]).arg(dir.path()).args(broker.flags());
+    let drain = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    crate::broker_common::wait(Duration::from_secs(2));
+    let begun = Instant::now();
+    let pid = rustix::process::Pid::from_raw(drain.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let stopped = drain.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&stopped.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(stopped.status.code(), Some(1), "{text}");
+    assert!(text.contains("SIGTERM: 4 messages are left in the spool"), "{text}");
+    let given_up = broker.drain(dir.path(), &[]);
+    let text = String::from_utf8_lossy(&given_up.stderr);
+    assert_eq!(given_up.status.code(), Some(1), "{text}");
+    assert!(text.contains("took nothing for 30 s") && text.contains("4 messages are left"), "{text}");
+}
+
 /// Trap 23: it is named with the way out, nothing is reset, and there is a way to serve meanwhile.
 #[test]
 fn a_damaged_spool_names_the_way_out_and_is_left_as_it_is() {
@@ -188,4 +215,27 @@ fn the_spool_is_not_the_embedded_queue() {
     daemon.stop();
     assert_eq!(broker.deliveries(), sent);
     assert_eq!(crate::worker::drain(dir.path()).len(), 2);
+}
+
+/// Trap 27: the listener closes first and the connection to the broker last. Without a spool, so that nothing but the
+/// broker can give a receipt.
+#[test]
+fn the_broker_is_let_go_of_after_the_last_webhook() {
+    const SENDERS: usize = 50;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start();
+    let mut daemon = broker.serve(dir.path(), &["--spool=off", "--ack-deadline=5s", "--drain-delay=300ms"]);
+    wait_until("the broker", || get(daemon.ops, "/readyz").status == 200);
+    let flood = Flood::start(daemon.address, SENDERS, "stop");
+    wait_until("every sender to be at work", || flood.acknowledged() >= 5 * SENDERS as u64);
+    let before = flood.acknowledged();
+    daemon.signal("TERM");
+    let tally = flood.join();
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.text());
+    assert_eq!(tally.broken, []);
+    assert_eq!(tally.refused, [] as [u16; 0]);
+    assert_eq!(tally.closing, SENDERS, "every sender was told");
+    assert!(tally.acknowledged.len() as u64 > before, "nothing came after the signal");
+    let sent: HashSet<String> = tally.acknowledged.into_iter().collect();
+    assert_eq!(broker.deliveries(), sent);
 }

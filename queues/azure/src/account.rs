@@ -89,7 +89,7 @@ impl Account {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         bare == "localhost"
             || bare.ends_with(".localhost")
-            || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     }
 }
 

@@ -62,6 +62,23 @@ pub(crate) const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// … and the longest, unless Azure asks for a longer one.
 pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// The longest pause that Azure may ask for. It asks for seconds; what is longer than any deadline is all the same.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// The longest answer that is read: a page of messages, with each character escaped as XML does it, six bytes for
+/// one, and some room for what stands beside the text.
+pub(crate) const ANSWER_BYTES_MAX: usize = PAGE_MAX * (TEXT_BYTES_MAX * 6 + 4_096);
+
+/// A request waits so long for a token of Entra ID, which answers in tenths of a second. Less than
+/// [`PROBE_DEADLINE`], so that the reason is known to be the token.
+pub(crate) const TOKEN_WAIT: Duration = Duration::from_secs(2);
+
+/// A token that is fetched with nobody waiting any more comes by then or not at all.
+pub(crate) const TOKEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// After a token didn't come, requests fail for so long with that and don't wait for the next.
+pub(crate) const TOKEN_PAUSE: Duration = Duration::from_secs(1);
+
 /// A connection is made within this or not at all; reqwest's own 20 s there would be most of a publish's deadline.
 pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 

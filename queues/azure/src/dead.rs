@@ -226,7 +226,11 @@ impl DeadLetterStore for AzureDeadLetters {
             poison.update((&held.id, &held.receipt), bounds::MOVE_SECONDS, None, bounds::CALL_DEADLINE);
         let receipt = kept.await.map_err(|fault| gone(fault, id))?;
         let sent = letters::send(&self.inner.queue, letter.text.request_body(), self.inner.declare).await;
-        sent.map_err(unavailable)?;
+        if let Err(fault) = sent {
+            // If that fails too it comes back by itself.
+            let _ = poison.update((&held.id, &receipt), 0, None, bounds::CALL_DEADLINE).await;
+            return Err(unavailable(fault));
+        }
         match delete(poison, id, &receipt).await {
             // It has been put back, and somebody else took the letter in the same moment.
             Err(fault) if fault.kind == Kind::LeaseLost => Ok(()),

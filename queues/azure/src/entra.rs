@@ -12,6 +12,7 @@ use azure_identity::{
 };
 
 use crate::options::{Credential, Options, OptionsError};
+use crate::tokens::Tokens;
 use crate::transport::{self, Proxies};
 
 /// Tokens are asked for one at a time.
@@ -26,11 +27,14 @@ pub(crate) fn credential(
     options: &Options,
     endpoint: &Url,
 ) -> Result<Arc<dyn TokenCredential>, OptionsError> {
-    match chosen(options)? {
-        Credential::ClientSecret => client_secret(options, endpoint),
-        Credential::WorkloadIdentity => workload_identity(options, endpoint),
-        Credential::ManagedIdentity | Credential::Auto => managed_identity(options),
-    }
+    let identity = match chosen(options)? {
+        Credential::ClientSecret => client_secret(options, endpoint)?,
+        Credential::WorkloadIdentity => workload_identity(options, endpoint)?,
+        Credential::ManagedIdentity | Credential::Auto => {
+            managed_identity(options, transport::client_options(TOKEN_CONNECTIONS, Proxies::None)?)?
+        }
+    };
+    Ok(Arc::new(Tokens::new(identity)))
 }
 
 /// What `auto` means here and now.
@@ -73,7 +77,10 @@ fn workload_identity(options: &Options, endpoint: &Url) -> Result<Arc<dyn TokenC
     Ok(made.map_err(|error| wrong("workload-identity", &error))?)
 }
 
-fn managed_identity(options: &Options) -> Result<Arc<dyn TokenCredential>, OptionsError> {
+fn managed_identity(
+    options: &Options,
+    client_options: ClientOptions,
+) -> Result<Arc<dyn TokenCredential>, OptionsError> {
     let of_environment = || std::env::var(CLIENT_ID).ok().filter(|id| !id.is_empty());
     let client_id = match options.credential {
         Credential::Auto => options.client_id.clone().or_else(of_environment),
@@ -81,7 +88,7 @@ fn managed_identity(options: &Options) -> Result<Arc<dyn TokenCredential>, Optio
     };
     let settings = ManagedIdentityCredentialOptions {
         user_assigned_id: client_id.map(UserAssignedId::ClientId),
-        client_options: transport::client_options(TOKEN_CONNECTIONS, Proxies::None)?,
+        client_options,
     };
     let made = ManagedIdentityCredential::new(Some(settings));
     Ok(made.map_err(|error| wrong("managed-identity", &error))?)
@@ -168,5 +175,47 @@ mod tests {
         assert!(credential(&secret, &endpoint).is_ok(), "auto takes the secret");
         let managed = Options { credential: Credential::ManagedIdentity, ..Options::default() };
         assert!(credential(&managed, &endpoint).is_ok());
+    }
+
+    /// Answers as the metadata service does, and keeps what it was asked.
+    #[derive(Debug, Default)]
+    struct Metadata(std::sync::Mutex<Vec<(String, Option<String>)>>);
+
+    #[async_trait::async_trait]
+    impl azure_core::http::HttpClient for Metadata {
+        async fn execute_request(
+            &self,
+            request: &azure_core::http::Request,
+        ) -> azure_core::Result<azure_core::http::AsyncRawResponse> {
+            let header = request.headers().get_optional_string(&"metadata".into());
+            self.0.lock().unwrap().push((request.url().to_string(), header));
+            let body = "{\"access_token\":\"made.up\",\"expires_on\":\"4102444800\",\"token_type\":\"Bearer\",\
+                        \"resource\":\"https://storage.azure.com\"}";
+            let headers = azure_core::http::headers::Headers::new();
+            Ok(azure_core::http::AsyncRawResponse::from_bytes(200.into(), headers, body))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_virtual_machine_asks_its_metadata_service() {
+        let metadata = Arc::new(Metadata::default());
+        let client_options = ClientOptions {
+            transport: Some(azure_core::http::Transport::new(metadata.clone())),
+            ..ClientOptions::default()
+        };
+        let options = Options {
+            credential: Credential::ManagedIdentity,
+            client_id: Some("c".into()),
+            ..Options::default()
+        };
+        let identity = managed_identity(&options, client_options).unwrap();
+        let scopes = ["https://storage.azure.com/.default"];
+        for _ in 0..2 {
+            let token = Tokens::new(identity.clone()).get_token(&scopes, None).await.unwrap();
+            assert_eq!(token.token.secret(), "made.up");
+        }
+        let url = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2019-08-01&\
+                   resource=https%3A%2F%2Fstorage.azure.com&client_id=c";
+        assert_eq!(*metadata.0.lock().unwrap(), [(url.to_owned(), Some("true".to_owned()))], "once for both");
     }
 }

@@ -16,7 +16,8 @@ use sluiced_queue::{ConsumeError, EnqueueError};
 use crate::bounds;
 
 /// Why a call failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
 pub(crate) struct Fault {
     pub(crate) kind: Kind,
     /// For people: one line, without credentials.
@@ -75,6 +76,11 @@ impl Fault {
         Self { kind, text, retry_after: None }
     }
 
+    /// Entra ID or the metadata service gave no token.
+    pub(crate) fn no_token(error: &Error) -> Self {
+        no_token(error)
+    }
+
     /// Whether Azure may have done what was asked all the same.
     pub(crate) fn is_uncertain(&self) -> bool {
         matches!(self.kind, Kind::Broken | Kind::Late | Kind::ServerError)
@@ -115,7 +121,7 @@ impl From<Error> for Fault {
             }
             ErrorKind::Connection => Self::new(Kind::Unreachable, format!("no connection: {}", root(&error))),
             ErrorKind::Io => Self::new(Kind::Broken, format!("the connection broke: {}", root(&error))),
-            ErrorKind::Credential => no_token(&error),
+            ErrorKind::Credential => of_token(&error),
             // An answer that can't be read: somebody else may be speaking there.
             ErrorKind::DataConversion => {
                 Self::new(Kind::ServerError, "the answer isn't that of a queue service".into())
@@ -180,29 +186,44 @@ fn retry_after(response: &RawResponse) -> Option<Duration> {
     let value = |name: &'static str| -> Option<u64> {
         response.headers().get_optional_str(&HeaderName::from_static(name))?.trim().parse().ok()
     };
-    value("x-ms-retry-after-ms")
+    let asked = value("x-ms-retry-after-ms")
         .or_else(|| value("retry-after-ms"))
         .map(Duration::from_millis)
-        .or_else(|| value("retry-after").map(Duration::from_secs))
+        .or_else(|| value("retry-after").map(Duration::from_secs))?;
+    Some(asked.min(bounds::RETRY_AFTER_MAX))
 }
 
-/// Entra ID or the metadata service gave no token.
+/// What was found out when the token didn't come.
+fn of_token(error: &Error) -> Fault {
+    match error.source().and_then(|source| source.downcast_ref::<Fault>()) {
+        Some(fault) => fault.clone(),
+        None => no_token(error),
+    }
+}
+
 fn no_token(error: &Error) -> Fault {
+    if let ErrorKind::HttpResponse { status, .. } = error.kind() {
+        return token_refused(u16::from(*status), &error.to_string());
+    }
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(ErrorKind::HttpResponse { status, .. }) = cause.downcast_ref::<Error>().map(Error::kind) {
-            let status = u16::from(*status);
-            let said = aadsts(&error.to_string()).map_or_else(String::new, |code| format!(" {code}"));
-            let refused = matches!(status, 400..=499) && !matches!(status, 404 | 408 | 410 | 429);
-            return if refused {
-                Fault::new(Kind::Refused, format!("Entra ID refused the credentials ({status}{said})"))
-            } else {
-                Fault::new(Kind::Unreachable, format!("no token from Entra ID ({status}{said})"))
-            };
+            return token_refused(u16::from(*status), &error.to_string());
         }
         source = cause.source();
     }
-    Fault::new(Kind::Unreachable, format!("no token from Entra ID: {}", root(error)))
+    let why =
+        if error.kind() == &ErrorKind::DataConversion { "it can't be read".into() } else { root(error) };
+    Fault::new(Kind::Unreachable, format!("no token from Entra ID: {why}"))
+}
+
+fn token_refused(status: u16, text: &str) -> Fault {
+    let said = aadsts(text).map_or_else(String::new, |code| format!(" {code}"));
+    if matches!(status, 400..=499) && !matches!(status, 404 | 408 | 410 | 429) {
+        Fault::new(Kind::Refused, format!("Entra ID refused the credentials ({status}{said})"))
+    } else {
+        Fault::new(Kind::Unreachable, format!("no token from Entra ID ({status}{said})"))
+    }
 }
 
 /// Entra ID's own code, which is what one searches for: `AADSTS7000215`.

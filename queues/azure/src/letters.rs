@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use sluiced_queue::DeadLetter;
+use tokio::time::timeout;
 
 use crate::bounds;
 use crate::fault::{Fault, Kind};
@@ -18,14 +19,20 @@ use crate::text::Text;
 /// What is said of a letter that Azure Functions, or somebody else, put there.
 const NO_REASON: &str = "not recorded in the poison queue";
 
-/// Sends a message, created the queue if it is missing and that is wanted.
+/// Sends a message; creates the queue if it is missing and that is wanted.
 pub(crate) async fn send(queue: &Queue, body: Bytes, declare: bool) -> Result<(), Fault> {
-    repeat(async |within, _| match queue.send(body.clone(), within).await {
-        Err(fault) if declare && fault.kind == Kind::NoQueue => {
-            queue.create(within).await?;
-            queue.send(body.clone(), within).await
-        }
-        outcome => outcome,
+    repeat(async |within, _| {
+        let sending = async {
+            match queue.send(body.clone(), within).await {
+                Err(fault) if declare && fault.kind == Kind::NoQueue => {
+                    queue.create(within).await?;
+                    queue.send(body.clone(), within).await
+                }
+                outcome => outcome,
+            }
+        };
+        // All three calls together, not each.
+        timeout(within, sending).await.unwrap_or_else(|_| Err(Fault::late(within)))
     })
     .await
 }

@@ -6,9 +6,9 @@
 //! * [`dead`]: [`AzureDeadLetters`], what is in `{queue}-poison`.
 //! * [`mod@check`]: what `sluiced check --connect` finds out.
 //!
-//! Below them: `account` (connection strings and URLs), `shared_key` and `entra` (credentials), `service` (one
-//! method per operation, each with a deadline), `fault` (what can go wrong, in closed kinds), `watch` (health, and
-//! the probe), `send` and `retry`, `text` and `notes` (what stands in a message), `lease` and
+//! Below them: `account` (connection strings and URLs), `shared_key`, `entra` and `tokens` (credentials), `service` (one
+//! method per operation, each with a deadline), `transport` and `http` (the client under it), `fault` (what can go
+//! wrong, in closed kinds), `watch` (health, and the probe), `send` and `retry`, `text` and `notes` (what stands in a message), `lease` and
 //! `letters` (what is in our hands), `bounds`.
 
 mod account;
@@ -18,6 +18,7 @@ pub mod consumer;
 pub mod dead;
 mod entra;
 mod fault;
+mod http;
 mod lease;
 mod letters;
 mod name;
@@ -29,6 +30,7 @@ mod send;
 mod service;
 mod shared_key;
 mod text;
+mod tokens;
 mod transport;
 mod watch;
 

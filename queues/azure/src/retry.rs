@@ -66,12 +66,13 @@ impl Retries {
             Kind::Broken if !std::mem::replace(&mut self.broken, true) => Some(Next::Again(Duration::ZERO)),
             Kind::Throttled | Kind::ServerError => {
                 self.left = self.left.checked_sub(1)?;
+                // It may have been the creation that failed.
+                self.created = false;
                 Some(Next::Again(self.pause().max(fault.retry_after.unwrap_or_default())))
             }
             Kind::NoQueue if self.declare && !std::mem::replace(&mut self.created, true) => {
                 Some(Next::Create)
             }
-            Kind::NoQueue if self.declare => Some(Next::Again(self.pause())),
             // Until the deadline: there is nothing to do but wait.
             Kind::BeingDeleted => {
                 self.created = false;
@@ -136,6 +137,6 @@ mod tests {
         assert_eq!(retries.after(&fault(Kind::NoQueue)), Some(Next::Create));
         assert!(pause(retries.after(&fault(Kind::BeingDeleted))) > Duration::ZERO);
         assert_eq!(retries.after(&fault(Kind::NoQueue)), Some(Next::Create), "it may be gone by now");
-        assert!(pause(retries.after(&fault(Kind::NoQueue))) > Duration::ZERO);
+        assert_eq!(retries.after(&fault(Kind::NoQueue)), None, "it was created, and is missing again");
     }
 }

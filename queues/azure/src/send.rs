@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluiced_queue::{Durable, EnqueueError, Receipt};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::bounds;
@@ -57,16 +57,7 @@ impl Sender {
             let most = bounds::PENDING_MAX;
             return Err(EnqueueError::Unavailable(format!("{most} messages are on their way already")));
         };
-        let sent = match timeout_at(until, self.lanes.sending.acquire()).await {
-            // With what is left a message would get lost on its way, or arrive and nobody would know.
-            Ok(_) if until <= Instant::now() + bounds::SEND_LEAST => Err(Fault::late(self.publish_deadline)),
-            Ok(permit) => {
-                let _permit = permit.expect("the semaphore is never closed");
-                self.with_retries(body, until).await
-            }
-            Err(_) => Err(Fault::late(self.publish_deadline)),
-        };
-        match sent {
+        match self.with_retries(body, until).await {
             Ok(()) => {
                 self.watch.stored();
                 Ok(Receipt::confirmed(Durable::Broker))
@@ -80,25 +71,59 @@ impl Sender {
 
     async fn with_retries(&self, body: Bytes, until: Instant) -> Result<(), Fault> {
         let mut retries = Retries::new(self.declare);
+        let mut last = None;
         loop {
+            // Not held during pauses: others can send meanwhile, also to another queue.
+            let Some(lane) = self.lane(until).await else {
+                return Err(last.unwrap_or_else(|| Fault::late(self.publish_deadline)));
+            };
             let began = Instant::now();
             let fault = match self.once(body.clone(), until).await {
                 Ok(()) => return Ok(()),
                 Err(fault) => fault,
             };
-            let Some(next) = retries.after(&fault) else { return Err(fault) };
-            if fault.kind == Kind::Throttled {
-                self.watch.slowed(&fault);
-            }
-            match next {
-                Next::Create => self.create(began, until).await?,
-                // A pause that ends after the deadline isn't worth beginning.
-                Next::Again(pause) if Instant::now() + pause >= until => return Err(fault),
-                Next::Again(pause) => tokio::time::sleep(pause).await,
-            }
+            drop(lane);
+            self.prepare(&mut retries, fault.clone(), began, until).await?;
+            // A queue that was missing isn't any more.
+            last = (fault.kind != Kind::NoQueue).then_some(fault);
         }
     }
 
+    /// The turn to send. `None` when too little time is left then: a message would get lost on its way, or arrive
+    /// and nobody would know.
+    async fn lane(&self, until: Instant) -> Option<SemaphorePermit<'_>> {
+        let permit = timeout_at(until, self.lanes.sending.acquire()).await.ok()?;
+        let permit = permit.expect("the semaphore is never closed");
+        (Instant::now() + bounds::SEND_LEAST < until).then_some(permit)
+    }
+
+    /// What another try needs: the queue, or a pause. `Err` when there is to be no other.
+    async fn prepare(
+        &self,
+        retries: &mut Retries,
+        mut fault: Fault,
+        began: Instant,
+        until: Instant,
+    ) -> Result<(), Fault> {
+        loop {
+            if fault.kind == Kind::Throttled {
+                self.watch.slowed(&fault);
+            }
+            match retries.after(&fault) {
+                None => return Err(fault),
+                Some(Next::Create) => match self.create(began, until).await {
+                    Ok(()) => return Ok(()),
+                    Err(of_creation) => fault = of_creation,
+                },
+                // A pause that ends after the deadline isn't worth beginning.
+                Some(Next::Again(pause)) if Instant::now() + pause >= until => return Err(fault),
+                Some(Next::Again(pause)) => {
+                    tokio::time::sleep(pause).await;
+                    return Ok(());
+                }
+            }
+        }
+    }
     /// One try. It goes on when it takes long, since its confirmation may still come; but then the watch looks
     /// whether anybody is there.
     async fn once(&self, body: Bytes, until: Instant) -> Result<(), Fault> {
@@ -131,8 +156,6 @@ impl Sender {
             Ok(())
         };
         match timeout_at(until, creating).await {
-            // Azure needs half a minute to delete a queue; the next try finds out.
-            Ok(Err(fault)) if fault.kind == Kind::BeingDeleted => Ok(()),
             Ok(done) => done,
             Err(_) => Err(Fault::late(self.publish_deadline)),
         }

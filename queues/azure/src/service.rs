@@ -24,6 +24,13 @@ use crate::{bounds, entra};
 /// Azure's word for "never": the default would be seven days, and then the message is gone.
 const NEVER_EXPIRES: i32 = -1;
 
+/// Stands in the answer to a send.
+const STORED: &[u8] = b"<MessageId>";
+
+/// The version of the service that is asked for. All that is needed is in it, and an Azurite refuses each that is
+/// younger than itself, such as the client's own.
+const SERVICE_VERSION: &str = "2021-12-02";
+
 /// The queues of one account, over one pool of connections.
 pub(crate) struct Service {
     client: QueueServiceClient,
@@ -44,7 +51,7 @@ impl Service {
             Proof::Sas(_) => {}
             Proof::Entra => credential = Some(entra::credential(options, &account.endpoint)?),
         }
-        let settings = QueueServiceClientOptions { client_options, ..QueueServiceClientOptions::default() };
+        let settings = QueueServiceClientOptions { client_options, version: SERVICE_VERSION.into() };
         let client = QueueServiceClient::new(account.service_url(), credential, Some(settings))
             .map_err(|error| OptionsError(format!("the queue's url: {}", Fault::from(error).text)))?;
         Ok(Self { client, address: account.address() })
@@ -89,8 +96,11 @@ impl Queue {
             ..QueueClientSendMessageOptions::default()
         };
         let content: RequestContent<QueueMessage, _> = body.into();
-        // The client takes nothing but 201 for success.
-        in_time(within, self.client.send_message(content, Some(settings))).await.map(drop)
+        // The client takes nothing but 201 for success. Azure names the message that it stored; who doesn't is
+        // somebody else on the way, and knows of no queue.
+        let answer = in_time(within, self.client.send_message(content, Some(settings))).await?;
+        let named = answer.into_body().windows(STORED.len()).any(|part| part == STORED);
+        named.then_some(()).ok_or_else(unreadable)
     }
 
     /// How many messages there are, those not included that are just being added or taken away.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 
 use crate::bounds;
+use crate::http::Http;
 use crate::options::OptionsError;
 
 /// Whether proxies that the environment names are used.
@@ -34,7 +35,7 @@ pub(crate) fn client_options(connections: usize, proxies: Proxies) -> Result<Cli
         builder.build().map_err(|error| OptionsError(format!("no HTTP client can be made: {error}")))?;
     Ok(ClientOptions {
         retry: RetryOptions::none(),
-        transport: Some(Transport::new(Arc::new(client))),
+        transport: Some(Transport::new(Arc::new(Http(client)))),
         ..ClientOptions::default()
     })
 }

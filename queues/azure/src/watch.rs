@@ -41,6 +41,9 @@ struct State {
     since: Instant,
     /// The last send that wasn't permitted.
     not_permitted: Option<Instant>,
+    /// A send failed since, in a way that a probe, which reads, need not find out: it makes the queue ready, and
+    /// only a stored message makes that news.
+    doubted: bool,
     throttled: Option<Instant>,
 }
 
@@ -61,6 +64,7 @@ impl Watch {
             logged: Logged::Nothing,
             since: Instant::now(),
             not_permitted: None,
+            doubted: false,
             throttled: None,
         };
         Self {
@@ -80,6 +84,7 @@ impl Watch {
     pub(crate) fn stored(&self) {
         let mut state = self.state();
         state.not_permitted = None;
+        state.doubted = false;
         if state.throttled.is_some_and(|last| last.elapsed() > bounds::THROTTLED_QUIET) {
             state.throttled = None;
             tracing::info!(backend = "azure", address = self.address, queue = self.queue, "broker unblocked");
@@ -96,6 +101,10 @@ impl Watch {
             Kind::LeaseLost | Kind::TooLarge | Kind::QueueExists | Kind::Rejected => return,
             Kind::NotPermitted => {
                 state.not_permitted = Some(Instant::now());
+                self.down(&mut state, fault);
+            }
+            Kind::ServerError | Kind::Broken => {
+                state.doubted = true;
                 self.down(&mut state, fault);
             }
             _ => self.down(&mut state, fault),
@@ -123,6 +132,7 @@ impl Watch {
         match state.not_permitted {
             Some(at) if at.elapsed() < bounds::REFUSED_PAUSE => return false,
             Some(_) => state.health = Health::Ready,
+            None if state.doubted => state.health = Health::Ready,
             None => self.ready(&mut state),
         }
         true
@@ -130,7 +140,9 @@ impl Watch {
 
     /// A probe wasn't answered, or with no.
     fn unanswered(&self, fault: &Fault) {
-        self.down(&mut self.state(), fault);
+        let mut state = self.state();
+        state.doubted = false;
+        self.down(&mut state, fault);
     }
 
     fn ready(&self, state: &mut State) {

@@ -22,6 +22,13 @@ pub trait WebHookQueuePublisher: WebHookQueueHandler {
     /// trying again can't help.
     fn publish(&self, context: &WebHookQueueContext) -> Publishing;
 
+    /// Which way to the queue a message takes, where there is more than one: a routing key, a subject. While
+    /// the broker refuses messages of one way, those of others go on.
+    fn route(&self, context: &WebHookQueueContext) -> String {
+        let _ = context;
+        String::new()
+    }
+
     /// How many bytes of [`WebHookQueueHandler::message_bytes_max`] a message takes, without publishing it;
     /// `as_context` is its encoding as [`crate::Format::Context`], which is there already.
     fn encoded_bytes(&self, context: &WebHookQueueContext, as_context: &[u8]) -> usize {

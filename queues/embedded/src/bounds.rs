@@ -156,6 +156,10 @@ pub const RECEIVE_BYTES_MAX: u64 = 64 << 20;
 /// far from overflow.
 pub const LEASE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// A claim of the process that has the spool, in milliseconds: it ends with the process. A hundred years are
+/// longer than any clock ever jumps.
+pub const SPOOL_LEASE_MS: i64 = 100 * 366 * 24 * 3_600_000;
+
 /// Expired leases that one transaction turns back into visible messages.
 pub const EXPIRED_PER_RECEIVE: usize = 256;
 

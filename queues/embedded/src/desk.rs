@@ -24,8 +24,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, ConsumeError>>;
 pub(crate) enum Call {
     /// Lease up to `max` messages, without waiting for them.
     Receive { max: usize, lease: Duration, reply: Reply<Vec<LeasedMessage>> },
-    /// Lease up to `max` messages without reading them.
-    Claim { max: usize, lease: Duration, reply: Reply<Vec<Taken>> },
+    /// Lease up to `max` messages, for as long as this process lives, without reading them.
+    Claim { max: usize, reply: Reply<Vec<Taken>> },
     /// Read leased messages; no content for one that is damaged, which is a dead letter now.
     Read { taken: Vec<Taken>, reply: Reply<Vec<Option<Bytes>>> },
     /// End all leases of the queue.
@@ -108,8 +108,8 @@ impl Desk {
                     // Whoever asked may have given up.
                     let _ = reply.send(counted);
                 }
-                Call::Claim { max, lease, reply } => {
-                    let claimed = self.guarded(|desk| desk.claim(max, lease));
+                Call::Claim { max, reply } => {
+                    let claimed = self.guarded(|desk| desk.claim(max));
                     // Given back when whoever asked has given up: nobody would know of them.
                     if let (Err(Ok(unwanted)), Some(queue)) = (reply.send(claimed), self.queue) {
                         self.give_back(queue, &unwanted);
@@ -181,7 +181,8 @@ impl Desk {
         if max == 0 || !self.is_worth_a_look(queue)? {
             return Ok(Vec::new());
         }
-        let taken = self.lease(queue, max, lease)?;
+        let now_ms = clock::now_ms();
+        let taken = self.lease(queue, max, now_ms, clock::in_ms(now_ms, lease))?;
         let read = self.read(queue, &taken);
         if read.is_err() {
             self.give_back(queue, &taken);
@@ -189,18 +190,26 @@ impl Desk {
         read
     }
 
-    fn lease(&mut self, queue: i64, max: usize, lease: Duration) -> rusqlite::Result<Vec<Taken>> {
-        let now_ms = clock::now_ms();
+    fn lease(
+        &mut self,
+        queue: i64,
+        max: usize,
+        now_ms: i64,
+        expires_ms: i64,
+    ) -> rusqlite::Result<Vec<Taken>> {
         let tx = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        let taken = lease::take(&tx, queue, max, now_ms, clock::in_ms(now_ms, lease))?;
+        let taken = lease::take(&tx, queue, max, now_ms, expires_ms)?;
         tx.commit()?;
         self.commits += 1;
         Ok(taken)
     }
 
-    fn claim(&mut self, max: usize, lease: Duration) -> rusqlite::Result<Vec<Taken>> {
+    fn claim(&mut self, max: usize) -> rusqlite::Result<Vec<Taken>> {
+        let now_ms = clock::now_ms();
         match self.queue()? {
-            Some(queue) if self.is_worth_a_look(queue)? => self.lease(queue, max, lease),
+            Some(queue) if self.is_worth_a_look(queue)? => {
+                self.lease(queue, max, now_ms, now_ms + bounds::SPOOL_LEASE_MS)
+            }
             _ => Ok(Vec::new()),
         }
     }

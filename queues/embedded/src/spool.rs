@@ -2,6 +2,7 @@
 //! process that put them in.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -10,7 +11,6 @@ use sluiced_queue::spool::{Claimed, SpoolStore};
 use sluiced_queue::{ConsumeError, Depth, Durable, EnqueueError, Health, Receipt, WebHookQueueHandler};
 use uuid::Uuid;
 
-use crate::bounds;
 use crate::connection::{self, Role};
 use crate::consumer::EmbeddedConsumer;
 use crate::desk::Call;
@@ -63,9 +63,12 @@ impl EmbeddedSpool {
         let failed =
             |why: String| OpenError::Io { path: self.dir.clone(), error: std::io::Error::other(why) };
         let consumer = opened.map_err(|panicked| failed(panicked.to_string()))??;
-        let ended = consumer.call(|reply| Call::EndLeases { reply }).await;
-        ended.map_err(|error| failed(error.to_string()))?;
-        Ok(EmbeddedLane { queue: self.queue.named(destination), consumer, dir: self.dir.clone() })
+        Ok(EmbeddedLane {
+            queue: self.queue.named(destination),
+            consumer,
+            dir: self.dir.clone(),
+            claims_ended: Arc::default(),
+        })
     }
 
     /// Which destinations have entries, and how many. Blocks for a moment: to be asked at the start.
@@ -121,6 +124,8 @@ pub struct EmbeddedLane {
     queue: EmbeddedQueue,
     consumer: EmbeddedConsumer,
     dir: PathBuf,
+    /// Those of the process before.
+    claims_ended: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -134,8 +139,12 @@ impl SpoolStore for EmbeddedLane {
     }
 
     async fn claim(&self, max: usize) -> Result<Vec<Claimed>, ConsumeError> {
-        let lease = bounds::LEASE_MAX;
-        let taken = self.consumer.call(|reply| Call::Claim { max, lease, reply }).await?;
+        // Not when the lane is opened: on a full disk this fails, and webhooks can be served all the same.
+        if !self.claims_ended.load(Relaxed) {
+            self.consumer.call(|reply| Call::EndLeases { reply }).await?;
+            self.claims_ended.store(true, Relaxed);
+        }
+        let taken = self.consumer.call(|reply| Call::Claim { max, reply }).await?;
         Ok(taken.into_iter().map(claimed).collect())
     }
 

@@ -35,8 +35,12 @@ pub(crate) const CLIENT_CAPACITY: usize = 2048;
 /// that a frozen server is noticed after three intervals.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(2);
 
-/// One attempt to connect to one address, name resolution and TLS included.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// One attempt to connect to one address, TLS included.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// One attempt to connect to one server: room for resolving its name, and for the second and third address of
+/// it when nothing answers at the first.
+pub(crate) const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// First and longest pause between rounds of attempts; a server that is back should be found quickly, and
 /// asking is cheap.
@@ -47,13 +51,26 @@ pub(crate) const RECONNECT_MAX: Duration = Duration::from_millis(500);
 /// How often the connection's state is looked at, in case that its event was dropped.
 pub(crate) const STATE_POLL: Duration = Duration::from_millis(100);
 
-/// Addresses that servers of a cluster have told about, remembered beyond the configured ones.
+/// Answers that nobody waits for any more and that haven't come, as far as is known. The client library remembers
+/// each until its connection ends, in some hundred bytes, so that the connection is renewed then.
+pub(crate) const UNANSWERED_MAX: usize = 1 << 14;
+
+/// Refusals of the server that are remembered, one per kind of request.
+pub(crate) const DENIALS_MAX: usize = 64;
+
+/// Consumers of a stream that are looked at to know whether one of them wants our messages.
+pub(crate) const CONSUMERS_MAX: usize = 1 << 10;
+
+/// Addresses that a server of a cluster has told about, tried after the configured ones.
 pub(crate) const DISCOVERED_MAX: usize = 64;
 
 /// One request to the JetStream API.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a new connection waits for its streams to be looked at before publishes are let through.
+/// The longest wait that can be configured.
+pub(crate) const OPTION_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a new connection, and a publish to a new destination, wait for the stream to be looked at.
 pub(crate) const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// How often a stream that is as it should be is looked at again.

@@ -34,11 +34,11 @@ async fn look(settings: &Settings, options: &Options, target: &Target) -> Result
     let Some(link) = reached else { return Err(warnings.join("; ")) };
     let name = &target.stream;
     match stream::find(&link, name).await {
-        Found::Stream(info) => {
-            if let Some(why) = stream::unfit(&info, &target.subject.filter) {
-                return Err(why);
+        Found::Stream(seen) => {
+            if let Some(unfit) = stream::unfit(&seen, &target.subject.filter) {
+                return Err(unfit.why);
             }
-            let found = stream::warnings(&info, target.wanted(), options);
+            let found = stream::warnings(&seen.info, target.wanted(), options);
             warnings.extend(found.into_iter().map(|warning| format!("stream {name}: {warning}")));
         }
         Found::Missing if options.declare => {

@@ -65,7 +65,7 @@ impl NatsConsumer {
         let settings = Settings::of(&options).map_err(wrong)?;
         let target = Target::of(&options, &Destination::default()).map_err(wrong)?;
         let shared = Shared {
-            connection: Connection::start(settings, Arc::new(Targets::default())),
+            connection: Connection::start_for_first(settings, Arc::new(Targets::default())),
             durable: Durable::of(&options, &target).map_err(wrong)?,
             morgue: Morgue::of(&options, &target),
             pace: Pace { ack_timeout: options.ack_timeout, deadline: bounds::SETTLE_DEADLINE },
@@ -76,7 +76,7 @@ impl NatsConsumer {
         let deadline = tokio::time::Instant::now() + bounds::CHECK_DEADLINE;
         let link = this.shared.connection.first(deadline).await;
         let link = link.map_err(|down| ConsumeError::Unavailable(down.why))?;
-        this.consumer(&link, None).await?;
+        Box::pin(this.consumer(&link, None)).await?;
         Ok(this)
     }
 
@@ -138,6 +138,7 @@ impl NatsConsumer {
         let mut dead = Deceased {
             stream: &durable.stream,
             sequence: held.sequence,
+            stored_at: held.stored_at,
             subject: &held.subject,
             headers: held.headers.as_ref(),
             attempts: message.attempt,
@@ -243,14 +244,16 @@ impl WebHookQueueConsumer for NatsConsumer {
 /// Enters a message that the server has handed out.
 fn lease_out(leases: &mut Leases, taken: pull::Taken, lease: Duration) -> Option<LeasedMessage> {
     let pull::Taken { message, at } = taken;
-    let (sequence, delivered) = {
+    let (sequence, stored_at, delivered) = {
         let info = message.info().ok()?;
-        (info.stream_sequence, u32::try_from(info.delivered).unwrap_or(u32::MAX))
+        let delivered = u32::try_from(info.delivered).unwrap_or(u32::MAX);
+        (info.stream_sequence, info.published.unix_timestamp_nanos(), delivered)
     };
     let message = message.message;
     let held = Held {
         verdict: message.reply?,
         sequence,
+        stored_at,
         subject: message.subject,
         headers: message.headers.clone(),
         until: end_of(at, lease),

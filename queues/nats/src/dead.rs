@@ -44,7 +44,7 @@ impl NatsDeadLetters {
         let wrong = |error: crate::OptionsError| ConsumeError::Failed(error.to_string());
         let settings = Settings::of(&options).map_err(wrong)?;
         let target = Target::of(&options, &Destination::default()).map_err(wrong)?;
-        let connection = Connection::start(settings, Arc::new(Targets::default()));
+        let connection = Connection::start_for_first(settings, Arc::new(Targets::default()));
         let deadline = tokio::time::Instant::now() + bounds::CHECK_DEADLINE;
         connection.first(deadline).await.map_err(|down| ConsumeError::Unavailable(down.why))?;
         let pace = Pace { ack_timeout: options.ack_timeout, deadline: options.publish_deadline };
@@ -99,6 +99,10 @@ impl NatsDeadLetters {
                             | ErrorCode::SEQUENCE_NOT_FOUND
                     ) && error.code() != 503 =>
                 {
+                    // Or it may not be deleted (`deny_delete`), which has the same code.
+                    if stream.get_raw_message(sequence).await.is_ok() {
+                        return Err(DeadLetterError::Unavailable(error.to_string()));
+                    }
                     missing()
                 }
                 _ => DeadLetterError::Unavailable(stream::cause(&error)),
@@ -109,9 +113,9 @@ impl NatsDeadLetters {
     /// A stream that acknowledges what it doesn't keep would make `retry` a purge.
     async fn takes(&self, link: &Link, name: &str, subject: &str) -> Result<(), DeadLetterError> {
         let why = match stream::find(link, name).await {
-            Found::Stream(info) => match stream::unfit(&info, subject) {
+            Found::Stream(seen) => match stream::unfit(&seen, subject) {
                 None => return Ok(()),
-                Some(why) => why,
+                Some(unfit) => unfit.why,
             },
             Found::Forbidden(_) => return Ok(()),
             Found::Missing => format!("stream {name} doesn't exist"),

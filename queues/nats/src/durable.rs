@@ -1,5 +1,6 @@
 //! The durable pull consumer that workers share.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
@@ -16,11 +17,13 @@ use crate::subject;
 use crate::target::Target;
 
 /// Its name, and which messages it has.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Durable {
     pub(crate) stream: String,
     pub(crate) name: String,
     filter: String,
+    /// The differences that the log has already.
+    told: Mutex<Vec<String>>,
 }
 
 impl Durable {
@@ -35,7 +38,7 @@ impl Durable {
                 "`{name}` can't be a consumer's name: no white space, dots or wildcards"
             )));
         }
-        Ok(Self { stream: target.stream.clone(), name, filter })
+        Ok(Self { stream: target.stream.clone(), name, filter, told: Mutex::default() })
     }
 
     /// The consumer, created when it isn't there.
@@ -44,9 +47,10 @@ impl Durable {
         link: &Link,
         lease: Option<Duration>,
     ) -> Result<PullConsumer, ConsumeError> {
+        let request = format!("STREAM.INFO.{}\"", self.stream);
         let stream = tokio::select! {
             stream = link.jetstream.get_stream(&self.stream) => stream,
-            text = link.api_denied() => return Err(ConsumeError::Unavailable(text)),
+            text = link.api_denied(&request) => return Err(ConsumeError::Unavailable(text)),
         };
         let stream = stream.map_err(|error| unavailable(&self.stream, &error))?;
         match stream.consumer_info(&self.name).await {
@@ -104,23 +108,60 @@ impl Durable {
                 self.named("it must have the acknowledgement policy `explicit`"),
             ));
         }
+        if info.config.headers_only {
+            return Err(ConsumeError::Failed(
+                self.named("it hands out messages without their content (`headers_only`); change that"),
+            ));
+        }
+        if !info.config.backoff.is_empty() {
+            return Err(ConsumeError::Failed(self.named(
+                "its `backoff` hands a message out again however long a worker's lease is; remove it",
+            )));
+        }
+        self.tell(self.differences(&info));
+        Ok(PullConsumer::new(config, info, link.jetstream.clone()))
+    }
+
+    fn differences(&self, info: &Info) -> Vec<String> {
         let mut differences = Vec::new();
+        if info.config.max_ack_pending > 0 {
+            differences.push(format!(
+                "{} messages that are worked at or wait for their delay keep all others waiting (`max_ack_pending`)",
+                info.config.max_ack_pending
+            ));
+        }
+        if !info.config.inactive_threshold.is_zero() {
+            differences.push(format!(
+                "the server deletes it, and its counts of attempts, when nobody asks for {:?} (`inactive_threshold`)",
+                info.config.inactive_threshold
+            ));
+        }
+        if info.config.deliver_policy != DeliverPolicy::All {
+            differences.push("it leaves out messages that were there before it (`deliver_policy`)".into());
+        }
         if info.config.max_deliver > 0 {
             differences.push(format!(
                 "the server stops handing out a message after {} times, without a dead letter (`max_deliver`)",
                 info.config.max_deliver
             ));
         }
-        if info.config.filter_subject != self.filter {
-            differences.push(format!(
-                "it has the messages of `{}`, not of `{}`",
-                info.config.filter_subject, self.filter
-            ));
+        let filter = match info.config.filter_subjects.join(", ") {
+            several if !several.is_empty() => several,
+            _ => info.config.filter_subject.clone(),
+        };
+        if filter != self.filter {
+            differences.push(format!("it has the messages of `{filter}`, not of `{}`", self.filter));
         }
-        for difference in differences {
+        differences
+    }
+
+    /// Each difference once, until it no longer holds.
+    fn tell(&self, differences: Vec<String>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for difference in differences.iter().filter(|difference| !told.contains(difference)) {
             tracing::warn!(backend = "nats", stream = %self.stream, consumer = %self.name, %difference, "consumer differs");
         }
-        Ok(PullConsumer::new(config, info, link.jetstream.clone()))
+        *told = differences;
     }
 
     fn config(&self, ack_wait: Duration) -> pull::Config {

@@ -13,6 +13,8 @@ pub(crate) struct Held {
     /// Where the verdict goes.
     pub(crate) verdict: Subject,
     pub(crate) sequence: u64,
+    /// When the stream took it, in nanoseconds since 1970.
+    pub(crate) stored_at: i128,
     pub(crate) subject: Subject,
     pub(crate) headers: Option<HeaderMap>,
     /// Until then nobody else gets it.

@@ -1,10 +1,9 @@
 //! Dead letters as messages: a stream of their own, and what their headers tell.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::stream::Config;
+use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -13,7 +12,7 @@ use crate::headers;
 use crate::link::Link;
 use crate::options::Options;
 use crate::post::Letter;
-use crate::stream::{self, Found};
+use crate::stream::{self, Found, Seen};
 use crate::subject;
 use crate::target::Target;
 
@@ -36,15 +35,24 @@ pub(crate) struct Morgue {
     prefix: String,
     queue: String,
     wanted: Config,
-    declare: bool,
-    /// The connection on which the stream was seen last, by address.
-    seen: Mutex<bool>,
+    options: Options,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The stream was there, and nothing has gone wrong since.
+    seen: bool,
+    /// The warnings that the log has already.
+    told: Vec<String>,
 }
 
 /// A message that is given up.
 pub(crate) struct Deceased<'a> {
     pub(crate) stream: &'a str,
     pub(crate) sequence: u64,
+    /// When its stream took it, in nanoseconds since 1970.
+    pub(crate) stored_at: i128,
     pub(crate) subject: &'a str,
     pub(crate) headers: Option<&'a HeaderMap>,
     pub(crate) attempts: u32,
@@ -57,7 +65,7 @@ impl Morgue {
         let prefix = format!("{queue}-dead");
         let stream = format!("{}_DEAD", target.stream);
         let wanted = stream::desired_dead(options, &stream, &format!("{prefix}.>"));
-        Self { stream, prefix, queue, wanted, declare: options.declare, seen: Mutex::new(false) }
+        Self { stream, prefix, queue, wanted, options: options.clone(), state: Mutex::default() }
     }
 
     /// Which subjects of the stream are of this queue.
@@ -65,15 +73,17 @@ impl Morgue {
         format!("{}.>", self.prefix)
     }
 
-    /// Creates the stream unless it is there.
+    /// Creates the stream unless it is there. One that would take a dead letter and not keep it is an error: the
+    /// message is acknowledged after that.
     pub(crate) async fn prepare(&self, link: &Link) -> Result<(), String> {
-        if *self.seen() {
+        if self.state().seen {
             return Ok(());
         }
         match stream::find(link, &self.stream).await {
             // Without leave to look, publishing tells.
-            Found::Stream(_) | Found::Forbidden(_) => {}
-            Found::Missing if self.declare => {
+            Found::Forbidden(_) => {}
+            Found::Stream(seen) => self.usable(&seen)?,
+            Found::Missing if self.options.declare => {
                 stream::create(link, &self.wanted)
                     .await
                     .map_err(|why| format!("stream {} can't be created: {why}", self.stream))?;
@@ -87,17 +97,37 @@ impl Morgue {
             }
             Found::Trouble(why) => return Err(why),
         }
-        *self.seen() = true;
+        self.state().seen = true;
+        Ok(())
+    }
+
+    fn usable(&self, seen: &Seen) -> Result<(), String> {
+        if let Some(unfit) = stream::unfit(seen, &self.filter()) {
+            return Err(unfit.why);
+        }
+        // Its consumers may go at any time, and its letters are for an operator.
+        if seen.info.config.retention == RetentionPolicy::Interest {
+            return Err(format!(
+                "stream {} has retention `interest` and would not keep dead letters; create it with retention \
+                 `limits`",
+                self.stream
+            ));
+        }
+        let warnings = stream::warnings(&seen.info, &self.wanted, &self.options);
+        let told = std::mem::replace(&mut self.state().told, warnings.clone());
+        for warning in warnings.iter().filter(|warning| !told.contains(warning)) {
+            tracing::warn!(backend = "nats", stream = %self.stream, difference = %warning, "destination differs");
+        }
         Ok(())
     }
 
     /// It may be gone: the next dead letter looks again.
     pub(crate) fn doubt(&self) {
-        *self.seen() = false;
+        self.state().seen = false;
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, bool> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The dead letter of a message. Its id is always the same, so that it is stored once although the worker
@@ -105,7 +135,9 @@ impl Morgue {
     pub(crate) fn letter(&self, dead: &Deceased<'_>, payload: bytes::Bytes) -> Letter {
         // What else of the server's own was on it, an expiry for one, spoke to the other stream.
         let mut all = headers::without_servers(dead.headers);
-        let id = headers::get(dead.headers, headers::MESSAGE_ID).unwrap_or(dead.stream);
+        // Without an id of its own: a stream that is created anew counts from one again.
+        let id = headers::get(dead.headers, headers::MESSAGE_ID)
+            .map_or_else(|| format!("{}/{}", dead.stream, dead.stored_at), ToOwned::to_owned);
         let tail = dead.subject.strip_prefix(&self.queue).and_then(|tail| tail.strip_prefix('.'));
         headers::set(&mut all, headers::MESSAGE_ID, &format!("{id}/dead-{}", dead.sequence));
         headers::set(&mut all, headers::EXPECTED_STREAM, &self.stream);

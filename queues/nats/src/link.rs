@@ -1,6 +1,7 @@
 //! One connection to one server, from the handshake to its loss.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::connection::State;
@@ -31,9 +32,17 @@ struct Signals {
     lame_duck: AtomicBool,
     /// The last refusal to publish, or to hear the answer.
     denied: Mutex<Option<String>>,
-    /// The last refusal of a JetStream request.
-    api_denied: Mutex<Option<String>>,
+    /// Refusals of JetStream requests, the oldest first.
+    api_denied: Mutex<VecDeque<String>>,
+    /// Answers that are no longer waited for.
+    unanswered: AtomicUsize,
     changed: Notify,
+}
+
+/// An answer that is waited for.
+pub(crate) struct Awaited<'a> {
+    signals: &'a Signals,
+    answered: bool,
 }
 
 /// Why there is no connection.
@@ -57,7 +66,7 @@ impl Link {
                 std::future::ready(())
             });
         let attempt = async_nats::connect_with_options(address.server.clone(), options);
-        let client = match tokio::time::timeout(bounds::CONNECT_TIMEOUT, attempt).await {
+        let client = match tokio::time::timeout(bounds::SERVER_TIMEOUT, attempt).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(down(&address.shown, &error)),
             Err(_) => return Err(Down { why: format!("{} doesn't answer", address.shown), refused: false }),
@@ -71,9 +80,13 @@ impl Link {
         Ok(Self { client, jetstream, address: address.shown.clone(), lost, signals })
     }
 
-    /// Returns when the connection is over, with the reason.
+    /// Returns when the connection is over, with the reason. The client library may have made another one by then:
+    /// answers to what was sent over the first never come over that, and nobody would tell those who wait for them.
     pub(crate) async fn end(&self) -> String {
-        while self.client.connection_state() == State::Connected {
+        let statistics = self.client.statistics();
+        while self.client.connection_state() == State::Connected
+            && statistics.connects.load(Ordering::Relaxed) <= 1
+        {
             let _ = tokio::time::timeout(bounds::STATE_POLL, self.signals.changed.notified()).await;
         }
         format!("{} closed the connection or doesn't answer", self.address)
@@ -86,19 +99,37 @@ impl Link {
         }
     }
 
+    /// Returns when so many answers have not come that the connection should be made anew.
+    pub(crate) async fn worn(&self) {
+        while self.signals.unanswered.load(Ordering::Relaxed) < bounds::UNANSWERED_MAX {
+            let _ = tokio::time::timeout(bounds::STATE_POLL, self.signals.changed.notified()).await;
+        }
+    }
+
+    /// Counts a request unless it is answered.
+    pub(crate) fn awaited(&self) -> Awaited<'_> {
+        Awaited { signals: &self.signals, answered: false }
+    }
+
     /// The longest message that the server takes, headers included.
     pub(crate) fn max_payload(&self) -> usize {
         self.client.max_payload()
     }
 
-    /// Returns when the server has refused a JetStream request on this connection, with its words. It sends
-    /// no answer to such a request.
-    pub(crate) async fn api_denied(&self) -> String {
-        loop {
-            if let Some(text) = lock(&self.signals.api_denied).clone() {
-                return text;
+    /// Resolves when the server refuses a JetStream request after this call, with its words. It sends no answer to
+    /// such a request. `request` is what its subject ends with, or has in it: `STREAM.INFO.X`.
+    pub(crate) fn api_denied(&self, request: &str) -> impl Future<Output = String> {
+        // It may have been granted since. Now, and not when this is first polled: the request may have been
+        // sent, and refused, by then.
+        lock(&self.signals.api_denied).retain(|text| !text.contains(request));
+        async move {
+            loop {
+                let text = lock(&self.signals.api_denied).iter().find(|text| text.contains(request)).cloned();
+                if let Some(text) = text {
+                    return text;
+                }
+                let _ = tokio::time::timeout(bounds::STATE_POLL, self.signals.changed.notified()).await;
             }
-            let _ = tokio::time::timeout(bounds::STATE_POLL, self.signals.changed.notified()).await;
         }
     }
 
@@ -114,6 +145,20 @@ impl Link {
     }
 }
 
+impl Awaited<'_> {
+    pub(crate) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.signals.unanswered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The server's words are `Permissions Violation for Publish to "webhooks.x"`, or `for Subscription to …`.
 fn concerns(refusal: &str, subject: &str) -> bool {
     refusal.contains("Subscription") || refusal.contains(&format!("\"{subject}"))
@@ -124,8 +169,16 @@ impl Signals {
         match event {
             Event::LameDuckMode => self.lame_duck.store(true, Ordering::Relaxed),
             Event::ServerError(ServerError::Other(text)) if text.to_lowercase().contains("permission") => {
-                let denied = if text.contains("$JS.") { &self.api_denied } else { &self.denied };
-                *lock(denied) = Some(text.clone());
+                if text.contains("$JS.") {
+                    let mut denied = lock(&self.api_denied);
+                    denied.retain(|known| known != text);
+                    if denied.len() >= bounds::DENIALS_MAX {
+                        denied.pop_front();
+                    }
+                    denied.push_back(text.clone());
+                } else {
+                    *lock(&self.denied) = Some(text.clone());
+                }
             }
             Event::Disconnected | Event::Closed => {}
             _ => return,
@@ -134,7 +187,7 @@ impl Signals {
     }
 }
 
-fn lock(text: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+fn lock<T>(text: &Mutex<T>) -> MutexGuard<'_, T> {
     text.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

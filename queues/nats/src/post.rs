@@ -182,7 +182,10 @@ async fn over(link: &Link, letter: &Letter, ack_timeout: Duration, sent: &mut us
 async fn copy(link: &Link, letter: &Letter, first: bool) -> Option<Said> {
     let request =
         Request::new().payload(letter.payload.clone()).headers(letter.headers.clone()).timeout(None);
-    match link.client.send_request(letter.subject.clone(), request).await {
+    let awaited = link.awaited();
+    let answer = link.client.send_request(letter.subject.clone(), request).await;
+    awaited.answered();
+    match answer {
         Ok(message) => Some(Said::Answer(answer::read(&message, &letter.stream, letter.bytes()), first)),
         Err(error) => match error.kind() {
             RequestErrorKind::NoResponders => Some(Said::NobodyThere),

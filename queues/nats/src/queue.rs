@@ -40,6 +40,7 @@ impl NatsQueue {
     /// When the options can't be meant so.
     pub fn start(options: Options) -> Result<Self, OptionsError> {
         let settings = Settings::of(&options)?;
+        options.handler.as_deref().map_or(Ok(()), named)?;
         let target = Arc::new(Target::of(&options, &Destination::default())?);
         let targets = Arc::new(Targets::default());
         targets.add(&target);
@@ -55,6 +56,7 @@ impl NatsQueue {
     /// # Errors
     /// When the destination can't be meant so.
     pub fn to(&self, destination: Destination, handler: &str) -> Result<Self, OptionsError> {
+        named(handler)?;
         let target = Arc::new(Target::of(&self.shared.options, &destination)?);
         self.shared.targets.add(&target);
         Ok(Self { shared: self.shared.clone(), target, handler: Some(handler.to_owned()) })
@@ -114,9 +116,24 @@ impl NatsQueue {
         }
     }
 
+    /// What a stream does with a message isn't known before it has been looked at.
+    async fn look(&self) -> Result<(), EnqueueError> {
+        let patience = bounds::FIRST_LOOK.min(self.shared.options.publish_deadline);
+        match self.target.readiness_known(patience).await {
+            Readiness::Unseen => {
+                Err(EnqueueError::Unavailable(format!("stream {} isn't known yet", self.target.stream)))
+            }
+            Readiness::Unsafe(why) => Err(EnqueueError::Unroutable(why)),
+            Readiness::Ready | Readiness::Missing(_) => Ok(()),
+        }
+    }
+
     async fn send(self, letter: Letter, dedupe: bool) -> Result<Receipt, EnqueueError> {
-        if let Readiness::Unsafe(why) = self.target.readiness() {
-            return Err(EnqueueError::Unroutable(why));
+        let connected = self.shared.connection.link().is_ok();
+        match self.target.readiness() {
+            Readiness::Unseen if connected => self.look().await?,
+            Readiness::Unsafe(why) => return Err(EnqueueError::Unroutable(why)),
+            _ => {}
         }
         let _room = self.shared.in_flight.enter(letter.bytes())?;
         let options = &self.shared.options;
@@ -132,6 +149,16 @@ impl NatsQueue {
             }
         }
     }
+}
+
+/// Its name ends message ids, without which nothing would be stored once. One that ends them as a retry out of
+/// dead letters does would make a duplicate of that, which is stored nowhere.
+fn named(handler: &str) -> Result<(), OptionsError> {
+    let is_plain = !handler.is_empty() && handler.len() <= bounds::NAME_BYTES && headers::is_value(handler);
+    if is_plain && !handler.contains('/') && !handler.starts_with("retry-") && !handler.starts_with("dead-") {
+        return Ok(());
+    }
+    Err(OptionsError(format!("`{}` can't be a handler's name; use a short word", handler.escape_debug())))
 }
 
 #[async_trait]
@@ -179,6 +206,10 @@ impl WebHookQueuePublisher for NatsQueue {
     /// Headers included, less what [`WebHookQueueHandler::message_bytes_max`] leaves out for them.
     fn encoded_bytes(&self, context: &WebHookQueueContext, _as_context: &[u8]) -> usize {
         self.encode(context, self.shared.options.format).bytes().saturating_sub(bounds::HEADER_RESERVE)
+    }
+
+    fn route(&self, context: &WebHookQueueContext) -> String {
+        self.target.subject.render(context)
     }
 
     fn publish(&self, context: &WebHookQueueContext) -> Publishing {

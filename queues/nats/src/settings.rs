@@ -9,6 +9,7 @@ use crate::address::{self, Address};
 use crate::bounds;
 use crate::credentials::Credentials;
 use crate::options::{Options, OptionsError};
+use crate::subject;
 
 /// How servers are reached.
 #[derive(Clone, Debug)]
@@ -29,9 +30,20 @@ impl Settings {
         for file in [&options.tls_ca, &options.tls_cert, &options.tls_key].into_iter().flatten() {
             readable(file)?;
         }
-        at_least("publish_deadline", options.publish_deadline, Duration::from_millis(10))?;
-        at_least("ack_timeout", options.ack_timeout, Duration::from_millis(10))?;
-        at_least("ping_interval", options.ping_interval, Duration::from_millis(50))?;
+        within("publish_deadline", options.publish_deadline, Duration::from_millis(10))?;
+        within("ack_timeout", options.ack_timeout, Duration::from_millis(10))?;
+        within("ping_interval", options.ping_interval, Duration::from_millis(50))?;
+        if let Some(domain) = options.domain.as_deref().filter(|domain| !subject::is_name(domain)) {
+            return Err(OptionsError(format!(
+                "`{domain}` can't be a JetStream domain: no white space, dots or wildcards"
+            )));
+        }
+        if let Some(prefix) = options.inbox_prefix.as_deref().filter(|prefix| !subject::is_literal(prefix)) {
+            return Err(OptionsError(format!(
+                "`{prefix}` can't be the prefix of inboxes: no white space, wildcards or empty parts; an example \
+                 is `_INBOX_sluiced`"
+            )));
+        }
         Ok(Self { addresses, options: options.clone(), credentials })
     }
 
@@ -78,9 +90,10 @@ fn readable(file: &Path) -> Result<(), OptionsError> {
         .map_err(|error| OptionsError(format!("{} can't be read: {error}", file.display())))
 }
 
-fn at_least(name: &str, value: Duration, min: Duration) -> Result<(), OptionsError> {
-    if value >= min {
+fn within(name: &str, value: Duration, min: Duration) -> Result<(), OptionsError> {
+    let max = bounds::OPTION_MAX;
+    if (min..=max).contains(&value) {
         return Ok(());
     }
-    Err(OptionsError(format!("{name} is {value:?}; it must be {min:?} or more")))
+    Err(OptionsError(format!("{name} is {value:?}; it must be between {min:?} and {max:?}")))
 }

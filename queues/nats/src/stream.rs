@@ -6,9 +6,11 @@ use std::time::Duration;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType,
+    Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType, Stream,
 };
+use futures_util::StreamExt;
 
+use crate::bounds;
 use crate::link::Link;
 use crate::options::{Options, Retention, Storage};
 use crate::subject;
@@ -59,10 +61,26 @@ fn storage(options: &Options) -> StorageType {
     }
 }
 
+/// A stream as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) info: Info,
+    /// What its consumers want. Looked for where that decides what is stored: with retention `interest`.
+    wanted: Vec<String>,
+}
+
+/// Why a stream can't take messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    pub(crate) why: String,
+    /// It would take them all the same, and not keep them or not say so: nothing may be published.
+    pub(crate) is_unsafe: bool,
+}
+
 /// What is there under a name.
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
-    Stream(Box<Info>),
+    Stream(Box<Seen>),
     Missing,
     /// We may not look; publishing may be allowed all the same.
     Forbidden(String),
@@ -72,9 +90,13 @@ pub(crate) enum Found {
 
 /// Looks, and changes nothing.
 pub(crate) async fn find(link: &Link, name: &str) -> Found {
+    let request = format!("STREAM.INFO.{name}\"");
     tokio::select! {
         found = link.jetstream.get_stream(name) => match found {
-            Ok(stream) => Found::Stream(Box::new(stream.cached_info().clone())),
+            Ok(stream) => match seen(&stream).await {
+                Ok(seen) => Found::Stream(Box::new(seen)),
+                Err(why) => Found::Trouble(why),
+            },
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                     Found::Missing
@@ -83,22 +105,40 @@ pub(crate) async fn find(link: &Link, name: &str) -> Found {
                 _ => Found::Trouble(cause(&error)),
             },
         },
-        text = link.api_denied() => Found::Forbidden(text),
+        text = link.api_denied(&request) => Found::Forbidden(text),
     }
 }
 
 /// Creates a stream. An error names why not.
-pub(crate) async fn create(link: &Link, config: &Config) -> Result<Info, String> {
+pub(crate) async fn create(link: &Link, config: &Config) -> Result<Seen, String> {
+    let request = format!("STREAM.CREATE.{}\"", config.name);
     tokio::select! {
         created = link.jetstream.create_stream(config) => match created {
-            Ok(stream) => Ok(stream.cached_info().clone()),
+            Ok(stream) => seen(&stream).await,
             Err(error) => Err(match error.kind() {
                 CreateStreamErrorKind::JetStream(error) => error.to_string(),
                 _ => cause(&error),
             }),
         },
-        text = link.api_denied() => Err(text),
+        text = link.api_denied(&request) => Err(text),
     }
+}
+
+async fn seen(stream: &Stream) -> Result<Seen, String> {
+    let info = stream.cached_info().clone();
+    let mut wanted = Vec::new();
+    if info.config.retention == RetentionPolicy::Interest && info.state.consumer_count > 0 {
+        let mut consumers = stream.consumers().take(bounds::CONSUMERS_MAX);
+        while let Some(consumer) = consumers.next().await {
+            let config = consumer.map_err(|error| cause(&error))?.config;
+            match (config.filter_subjects, config.filter_subject) {
+                (all, _) if !all.is_empty() => wanted.extend(all),
+                (_, one) if !one.is_empty() => wanted.push(one),
+                _ => wanted.push(">".into()),
+            }
+        }
+    }
+    Ok(Seen { info, wanted })
 }
 
 /// The innermost reason, in words that mean something to an operator.
@@ -129,9 +169,6 @@ pub(crate) fn warnings(info: &Info, wanted: &Config, options: &Options) -> Vec<S
         config.retention == RetentionPolicy::Interest,
         "its retention is `interest`: what is published while there is no consumer is acknowledged and stored nowhere",
     );
-    warn(config.no_ack, "it acknowledges nothing (`no_ack`), so no webhook can be confirmed");
-    warn(config.sealed, "it is sealed, and takes no message");
-    warn(config.mirror.is_some(), "it is a mirror, and takes no message");
     let bounded = config.max_bytes > 0 || config.max_messages > 0 || config.max_messages_per_subject > 0;
     warn(
         bounded && config.discard == DiscardPolicy::Old,
@@ -182,20 +219,35 @@ pub(crate) fn power_safety(config: &Config, options: &Options) -> Vec<String> {
 }
 
 /// Why a stream can't take the messages of a destination, if it can't.
-pub(crate) fn unfit(info: &Info, filter: &str) -> Option<String> {
-    let config = &info.config;
+pub(crate) fn unfit(seen: &Seen, filter: &str) -> Option<Unfit> {
+    let config = &seen.info.config;
+    let name = &config.name;
+    let unfit = |is_unsafe: bool, why: String| Some(Unfit { why, is_unsafe });
+    if config.no_ack {
+        let why = format!(
+            "stream {name} acknowledges nothing (`no_ack`), so that nothing can be confirmed; change that"
+        );
+        return unfit(true, why);
+    }
+    if config.sealed || config.mirror.is_some() {
+        let what = if config.sealed { "sealed" } else { "a mirror" };
+        return unfit(false, format!("stream {name} is {what}, and takes no message; use another one"));
+    }
     if !subject::covers(&config.subjects, filter) {
         let subjects = config.subjects.join(", ");
-        return Some(format!(
-            "stream {} takes {subjects}, not {filter}; add that to its subjects",
-            config.name
-        ));
+        return unfit(
+            false,
+            format!("stream {name} takes {subjects}, not {filter}; add that to its subjects"),
+        );
     }
-    if config.retention == RetentionPolicy::Interest && info.state.consumer_count == 0 {
-        return Some(format!(
-            "stream {} has retention `interest` and no consumer, so it would store nothing; start a worker",
-            config.name
-        ));
+    if config.retention == RetentionPolicy::Interest && !subject::covers(&seen.wanted, filter) {
+        return unfit(
+            true,
+            format!(
+                "stream {name} has retention `interest` and no consumer of {filter}, so it would store nothing of \
+                 what no consumer wants; start a worker"
+            ),
+        );
     }
     None
 }

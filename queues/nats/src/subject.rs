@@ -101,6 +101,14 @@ pub(crate) fn is_name(name: &str) -> bool {
         })
 }
 
+/// Whether a text is a subject without wildcards.
+pub(crate) fn is_literal(text: &str) -> bool {
+    text.split('.').all(|part| {
+        !part.is_empty()
+            && !part.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>'))
+    })
+}
+
 /// Whether every subject that matches `inner` matches one of `outer` too.
 pub(crate) fn covers(outer: &[String], inner: &str) -> bool {
     outer.iter().any(|outer| covers_one(outer, inner))

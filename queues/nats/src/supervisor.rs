@@ -34,6 +34,15 @@ pub(crate) struct Connection {
 impl Connection {
     /// Begins to connect. Needs a tokio runtime.
     pub(crate) fn start(settings: Settings, targets: Arc<Targets>) -> Self {
+        Self::begin(settings, targets, Told::Nothing)
+    }
+
+    /// The same for a caller of [`Self::first`], who says what it answers.
+    pub(crate) fn start_for_first(settings: Settings, targets: Arc<Targets>) -> Self {
+        Self::begin(settings, targets, Told::First)
+    }
+
+    fn begin(settings: Settings, targets: Arc<Targets>, told: Told) -> Self {
         let down = Down { why: "not connected yet".into(), refused: false };
         let (sender, status) = watch::channel(Status::Down(down));
         let closed = CancellationToken::new();
@@ -42,7 +51,7 @@ impl Connection {
             targets,
             status: sender,
             discovered: Vec::new(),
-            told: Told::Nothing,
+            told,
             began: Instant::now(),
         };
         let ended = closed.clone();
@@ -118,6 +127,8 @@ struct Supervisor {
 #[derive(PartialEq, Eq)]
 enum Told {
     Nothing,
+    /// Whoever connects is given the first failure, and says it; trying again is theirs too.
+    First,
     Up,
     Lost,
     Refused,
@@ -140,7 +151,9 @@ impl Supervisor {
     async fn serve(&mut self, link: &Arc<Link>, avoid: &mut Option<String>) -> Option<Link> {
         self.discover(link);
         // Publishes wait for this, so it is short; what it doesn't get done is done below.
-        let _ = tokio::time::timeout(bounds::FIRST_LOOK, self.targets.look(link)).await;
+        if tokio::time::timeout(bounds::FIRST_LOOK, self.targets.look(link)).await.is_err() {
+            self.targets.doubt();
+        }
         self.up(link);
         *avoid = Some(link.address.clone());
         let targets = self.targets.clone();
@@ -150,12 +163,17 @@ impl Supervisor {
                 return std::future::pending().await;
             }
             tracing::info!(backend = "nats", address = %link.address, "broker is about to stop; going elsewhere");
-            self.elsewhere(&link.address).await
+            Box::pin(self.elsewhere(Some(&link.address))).await
+        };
+        let renew = async {
+            link.worn().await;
+            Box::pin(self.elsewhere(None)).await
         };
         let (next, why) = tokio::select! {
             why = link.end() => (None, why),
             // What is in flight over the old connection is answered over it.
             next = leave => (Some(next), String::new()),
+            next = renew => (Some(next), String::new()),
             () = targets.keep(link) => (None, "nobody looks after the streams".into()),
         };
         self.began = Instant::now();
@@ -181,9 +199,9 @@ impl Supervisor {
         }
     }
 
-    /// Tries all servers but one, while that one still serves.
-    async fn elsewhere(&self, leaving: &str) -> Link {
-        let addresses = self.others(leaving);
+    /// Tries all servers but one that is about to stop, while the connection still serves.
+    async fn elsewhere(&self, leaving: Option<&str>) -> Link {
+        let addresses = self.others(leaving.unwrap_or_default());
         let mut pauses = pauses();
         loop {
             if let Ok(link) = self.round(&addresses).await {
@@ -212,7 +230,12 @@ impl Supervisor {
 
     fn discover(&mut self, link: &Link) {
         let Some(like) = self.settings.addresses.first() else { return };
-        for text in link.client.server_info().connect_urls {
+        let told = link.client.server_info().connect_urls;
+        if !told.is_empty() {
+            // Each that is gone would cost a time-out in every round.
+            self.discovered.clear();
+        }
+        for text in told {
             let Some(address) = address::discovered(&text, like) else { continue };
             let known = self.settings.addresses.iter().chain(&self.discovered);
             if known.map(|known| &known.shown).all(|shown| *shown != address.shown)
@@ -232,6 +255,10 @@ impl Supervisor {
     }
 
     fn down(&mut self, down: Down) {
+        if self.told == Told::First {
+            self.status.send_replace(Status::Down(down));
+            return;
+        }
         let address = self.settings.addresses.first().map_or("", |address| address.shown.as_str());
         if down.refused && self.told != Told::Refused {
             tracing::error!(

@@ -2,14 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config, Info, RetentionPolicy};
-use tokio::sync::Notify;
+use async_nats::jetstream::stream::{Config, RetentionPolicy};
+use tokio::sync::{Notify, watch};
 
 use crate::bounds;
 use crate::link::Link;
 use crate::options::{Destination, Options, OptionsError};
-use crate::stream::{self, Found};
+use crate::stream::{self, Found, Seen};
 use crate::subject::{self, Subject};
 
 /// One destination.
@@ -20,6 +21,8 @@ pub(crate) struct Target {
     options: Options,
     wanted: Config,
     state: Mutex<State>,
+    /// Somebody has looked.
+    looked: watch::Sender<bool>,
     /// The stream's `max_msg_size`; 0 without one.
     message_max: AtomicUsize,
 }
@@ -75,6 +78,7 @@ impl Target {
             options: options.clone(),
             wanted,
             state: Mutex::default(),
+            looked: watch::Sender::new(false),
             message_max: AtomicUsize::new(0),
         })
     }
@@ -88,6 +92,13 @@ impl Target {
         self.state().readiness.clone()
     }
 
+    /// As soon as somebody has looked, or it takes too long.
+    pub(crate) async fn readiness_known(&self, patience: Duration) -> Readiness {
+        let mut looked = self.looked.subscribe();
+        let _ = tokio::time::timeout(patience, looked.wait_for(|looked| *looked)).await;
+        self.readiness()
+    }
+
     /// The longest message that can be published, headers included.
     pub(crate) fn bytes_max(&self, link: &Link) -> usize {
         let own = Some(self.message_max.load(Ordering::Relaxed)).filter(|max| *max > 0);
@@ -98,20 +109,23 @@ impl Target {
     async fn look(&self, link: &Link) {
         let found = match stream::find(link, &self.stream).await {
             Found::Missing if self.options.declare => match stream::create(link, &self.wanted).await {
-                Ok(info) => {
+                Ok(seen) => {
                     tracing::info!(backend = "nats", stream = %self.stream, subjects = %self.subject.filter, "destination created");
-                    Found::Stream(Box::new(info))
+                    Found::Stream(Box::new(seen))
                 }
                 Err(why) => Found::Trouble(format!("stream {} can't be created: {why}", self.stream)),
             },
             found => found,
         };
         match found {
-            Found::Stream(info) => self.found(&info),
+            Found::Stream(seen) => self.found(&seen),
             Found::Missing => self.set(Readiness::Missing(format!(
                 "stream {} doesn't exist; create it, or set declare = true",
                 self.stream
             ))),
+            Found::Forbidden(text) | Found::Trouble(text) if self.is_fickle() => {
+                self.set(Readiness::Unsafe(text));
+            }
             Found::Forbidden(text) => {
                 self.set(Readiness::Ready);
                 self.tell(vec![format!("it can't be looked at: {text}")]);
@@ -120,13 +134,13 @@ impl Target {
         }
     }
 
-    fn found(&self, info: &Info) {
+    fn found(&self, seen: &Seen) {
+        let info = &seen.info;
         self.message_max.store(usize::try_from(info.config.max_message_size).unwrap_or(0), Ordering::Relaxed);
-        let interest = info.config.retention == RetentionPolicy::Interest;
-        self.state().fickle = interest;
-        self.set(match stream::unfit(info, &self.subject.filter) {
-            Some(why) if interest && info.state.consumer_count == 0 => Readiness::Unsafe(why),
-            Some(why) => Readiness::Missing(why),
+        self.state().fickle = info.config.retention == RetentionPolicy::Interest;
+        self.set(match stream::unfit(seen, &self.subject.filter) {
+            Some(unfit) if unfit.is_unsafe => Readiness::Unsafe(unfit.why),
+            Some(unfit) => Readiness::Missing(unfit.why),
             None => Readiness::Ready,
         });
         self.tell(stream::warnings(info, &self.wanted, &self.options));
@@ -134,6 +148,7 @@ impl Target {
 
     fn set(&self, readiness: Readiness) {
         let before = std::mem::replace(&mut self.state().readiness, readiness.clone());
+        self.looked.send_replace(true);
         if before == readiness {
             return;
         }
@@ -160,6 +175,10 @@ impl Target {
     fn is_urgent(&self) -> bool {
         let state = self.state();
         state.fickle || matches!(state.readiness, Readiness::Missing(_) | Readiness::Unsafe(_))
+    }
+
+    fn is_fickle(&self) -> bool {
+        self.state().fickle
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -191,6 +210,13 @@ impl Targets {
     pub(crate) async fn look(&self, link: &Link) {
         for target in self.all() {
             target.look(link).await;
+        }
+    }
+
+    /// They couldn't be looked at on a new connection: nothing goes where it might not be kept.
+    pub(crate) fn doubt(&self) {
+        for target in self.all().iter().filter(|target| target.is_fickle()) {
+            target.set(Readiness::Unsafe(format!("stream {} isn't known yet", target.stream)));
         }
     }
 

@@ -23,11 +23,16 @@ pub(crate) async fn send(connection: &Connection, held: &Held, verdict: AckKind)
         let link =
             connection.wait(deadline.into()).await.map_err(|down| ConsumeError::Unavailable(down.why))?;
         let until = (Instant::now() + bounds::ACK_TIMEOUT).min(deadline);
+        let awaited = link.awaited();
         let asked = link.client.request(held.verdict.clone(), verdict.into());
         let answered = tokio::select! {
             answered = tokio::time::timeout_at(until.into(), asked) => answered,
             () = link.lost.cancelled() => continue,
+            text = link.api_denied("\"$JS.ACK.") => return Err(ConsumeError::Unavailable(text)),
         };
+        if answered.is_ok() {
+            awaited.answered();
+        }
         match answered {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => {

@@ -2,7 +2,7 @@
 
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 
-use crate::bounds;
+use crate::bounds::{self, SPARE_CHANNELS};
 use crate::options::{Options, OptionsError};
 
 /// A broker's address that has been read.
@@ -30,6 +30,13 @@ impl Address {
                     .into(),
             )
         })?;
+        // What looks like a path or a parameter is part of a password then, and would be shown as one.
+        if behind_authority(text).contains('@') {
+            return Err(wrong(
+                "there is an @ behind the host: in user and password write / ? # and @ as %2F %3F %23 %40"
+                    .into(),
+            ));
+        }
         if let Some(host) = bracketed_host(text) {
             // The library's parser would take such a host for none and go to localhost.
             uri.authority.host = host.to_owned();
@@ -78,9 +85,6 @@ impl Address {
     }
 }
 
-/// For questions about queues, besides those that publish.
-const SPARE_CHANNELS: usize = 8;
-
 /// Parameters that the library reads; it would overlook any other in silence.
 const PARAMETERS: [&str; 5] =
     ["heartbeat", "frame_max", "channel_max", "connection_timeout", "auth_mechanism"];
@@ -101,6 +105,12 @@ fn check_query(text: &str) -> Result<(), String> {
         return Err(format!("unknown parameter `{key}`{instead}; there are {}", PARAMETERS.join(", ")));
     }
     Ok(())
+}
+
+/// Path, parameters and the like, as they are written.
+fn behind_authority(text: &str) -> &str {
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    rest.find(['/', '?', '#']).map_or("", |at| &rest[at..])
 }
 
 /// The host of `amqp://user@[2001:db8::1]:5672/`, without the brackets.
@@ -149,6 +159,12 @@ mod tests {
         {
             let Err(error) = read(url) else { panic!("{url} was read") };
             assert!(!error.contains("made-up"), "{error}");
+        }
+        for url in
+            ["amqp://u:1?made-up@h/x", "amqp://u:1/made-up@h?x", "amqp://u:1#made-up@h", "amqp://u?made-up@h"]
+        {
+            let Err(error) = read(url) else { panic!("{url} was read") };
+            assert!(error.contains("URL 1") && !error.contains("made-up"), "{error}");
         }
         assert!(read("amqps://h?cacertfile=/x").err().unwrap().contains("`ca_file`"));
         assert!(read("amqp://h?channel_max=10").err().unwrap().contains("channels"));

@@ -9,6 +9,9 @@ pub const CHANNELS: usize = 64;
 /// What `channels` may be set to. RabbitMQ allows 2,047 on a connection; workers and checks need some too.
 pub const CHANNELS_MAX: usize = 1_024;
 
+/// Channels of a connection for questions about queues, besides those that publish.
+pub const SPARE_CHANNELS: usize = 8;
+
 /// Channels that the broker closed with an error, after which a connection is replaced. lapin can't use their
 /// numbers again, and there are 2,047. Questions about queues that aren't there cost one each.
 pub const CHANNELS_SPENT_MAX: usize = 500;

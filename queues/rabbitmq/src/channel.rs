@@ -1,5 +1,6 @@
 //! A channel of one's own, and how it is closed for certain.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 
 use lapin::Channel;
@@ -39,6 +40,19 @@ impl Drop for OwnChannel {
             let (channel, session) = (self.channel.clone(), Arc::downgrade(&self.session));
             self.session.spawn(async move { close(channel, &session).await });
         }
+    }
+}
+
+/// Lets something end that waits for the connection to take what is written. One that takes nothing is of no
+/// use any more; unless it is blocked.
+pub(crate) async fn finish(work: impl Future, session: &Session) {
+    let mut work = pin!(work);
+    let mut patience = bounds::CLOSE_DEADLINE;
+    while timeout(patience, &mut work).await.is_err() {
+        if !matches!(session.standing(), Standing::Blocked(_)) {
+            return session.kill();
+        }
+        patience = bounds::STATE_POLL;
     }
 }
 

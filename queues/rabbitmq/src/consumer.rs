@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use lapin::{BasicProperties, Consumer};
 use sluiced_queue::{Backlog, ConsumeError, LeasedMessage, WebHookQueueConsumer};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::bounds;
@@ -25,6 +25,7 @@ use crate::options::Options;
 use crate::publish::{self, Route};
 use crate::session::{Session, Standing};
 use crate::topology::{self, Found, dead_name};
+use crate::young::Young;
 
 /// Takes messages out of a queue. A clone shares the connection and the leases.
 ///
@@ -45,6 +46,7 @@ struct Inner {
     /// Whether other workers can be shown that there are messages in hand.
     marking: AtomicBool,
     leases: Leases,
+    young: Young,
 }
 
 impl RabbitMqConsumer {
@@ -63,6 +65,7 @@ impl RabbitMqConsumer {
             session: Mutex::default(),
             marking: AtomicBool::new(false),
             leases: Leases::default(),
+            young: Young::default(),
         };
         match inner.look().await {
             Ok(()) => Ok(Self { inner: Arc::new(inner) }),
@@ -80,7 +83,9 @@ impl Inner {
 
     /// The connection, or a new one where it has ended.
     async fn session(&self) -> Result<Arc<Session>, Fault> {
-        let mut current = self.session.lock().await;
+        // Somebody else may be connecting, in vain.
+        let current = timeout(bounds::CALL_DEADLINE, self.session.lock()).await;
+        let mut current = current.map_err(|_| Fault::Late)?;
         let before = current.take_if(|session| !session.is_of_use());
         if let Some(session) = &*current {
             return Ok(session.clone());
@@ -148,7 +153,7 @@ impl Inner {
     ) -> Result<(), Fault> {
         let session = self.session().await?;
         let deadline = Instant::now() + self.publish_deadline;
-        publish::publish(&session, route, properties, &letter.data, deadline).await
+        publish::publish(&session, route, properties, letter.data.clone(), deadline).await
     }
 
     /// To where it came from, or to where it waits first. `false`: the queue is full, and it must go back into it.
@@ -170,12 +175,10 @@ impl Inner {
         let wait = Wait::new(&self.queue, delay);
         let route = Route::queue(&wait.queue);
         let again = again.with_expiration(expiration(wait.ms));
+        self.young.settled(&wait.queue).await;
         let published = match self.publish(&route, again.clone(), letter).await {
             Err(Fault::Missing(_)) if self.declare => {
-                self.create(async |session, found| {
-                    topology::ensure_queue(session, &wait.queue, wait.arguments(), true, found).await
-                })
-                .await?;
+                self.create(&wait.queue, Some(&wait)).await.map_err(Fault::into_consume_error)?;
                 self.publish(&route, again, letter).await
             }
             Err(Fault::Missing(_)) => {
@@ -184,20 +187,25 @@ impl Inner {
             }
             other => other,
         };
-        published.map(|()| true).map_err(Fault::into_consume_error)
+        published.map_err(Fault::into_consume_error)?;
+        // Another call may have created it while this one's message was on its way.
+        self.young.settled(&wait.queue).await;
+        Ok(true)
     }
 
-    /// Creates what is missing, and gives a new quorum queue its second.
-    async fn create(
-        &self,
-        work: impl AsyncFnOnce(&Arc<Session>, &mut Found) -> Result<(), Fault>,
-    ) -> Result<(), ConsumeError> {
-        let mut found = Found::default();
-        let session = self.session().await.map_err(Fault::into_consume_error)?;
-        work(&session, &mut found).await.map_err(Fault::into_consume_error)?;
-        if found.created {
-            sleep(bounds::SETTLE).await;
-        }
+    /// Creates a queue that is missing, to wait in or for dead letters, and lets it settle.
+    async fn create(&self, queue: &str, wait: Option<&Wait>) -> Result<(), Fault> {
+        let session = self.session().await?;
+        let (mut found, birth) = (Found::default(), || self.young.begin(queue));
+        let created = match wait {
+            Some(wait) => {
+                topology::ensure_queue(&session, queue, wait.arguments(), true, &mut found, &birth).await
+            }
+            None => topology::ensure_dead(&session, &self.queue, &mut found, &birth).await,
+        };
+        self.young.is_there(queue);
+        created?;
+        self.young.settled(queue).await;
         Ok(())
     }
 
@@ -265,17 +273,18 @@ impl WebHookQueueConsumer for RabbitMqConsumer {
         let inner = &self.inner;
         let lease = inner.leases.of(message)?;
         let letter = &lease.letter;
-        let route = Route { exchange: short(&dead_name(&inner.queue)), routing_key: letter.routing_key() };
+        let place = dead_name(&inner.queue);
+        let route = Route { exchange: short(&place), routing_key: letter.routing_key() };
         let dead = letter.dead(&inner.queue, reason, message.attempt);
+        inner.young.settled(&place).await;
         match inner.publish(&route, dead.clone(), letter).await {
             Err(Fault::Missing(_)) if inner.declare => {
-                inner
-                    .create(async |session, found| topology::ensure_dead(session, &inner.queue, found).await)
-                    .await?;
+                inner.create(&place, None).await.map_err(Fault::into_consume_error)?;
                 inner.publish(&route, dead, letter).await.map_err(Fault::into_consume_error)?;
             }
             other => other.map_err(Fault::into_consume_error)?,
         }
+        inner.young.settled(&place).await;
         let done = lease.acknowledge().await;
         inner.leases.end(message, lease).await;
         done

@@ -159,7 +159,7 @@ impl Inner {
         let Some(seen) = scan.held(id) else { return Ok(()) };
         let deadline = Instant::now() + self.publish_deadline;
         let (route, afresh) = (Route::queue(&self.queue), seen.letter.afresh());
-        publish::publish(session, &route, afresh, &seen.letter.data, deadline).await?;
+        publish::publish(session, &route, afresh, seen.letter.data.clone(), deadline).await?;
         scan.remove(id).await
     }
 }

@@ -7,10 +7,11 @@
 //! * `fault`: what AMQP's errors mean to us.
 //! * `link`: the connection that comes back for ever; `target`: a destination on it, checked and created.
 //! * `topology`: queues and exchanges as they are declared.
-//! * `message`: properties and headers of a message.
+//! * `message`: properties and headers of a message; `frame`: how long they become.
 //! * [`queue`]: [`RabbitMqQueue`], the queue handler over all this.
 //! * [`mod@check`]: `check --connect`.
-//! * [`consumer`]: [`RabbitMqConsumer`], a worker's side; `intake`, `lease`, `headers`, `delay`, `marker`: its parts.
+//! * [`consumer`]: [`RabbitMqConsumer`], a worker's side; `intake`, `lease`, `headers`, `delay`, `marker`,
+//!   `young`: its parts.
 //! * [`dead`]: [`RabbitMqDeadLetters`], an operator's side, which looks with `scan`.
 
 pub mod bounds;
@@ -25,6 +26,7 @@ mod channel;
 mod connect;
 mod delay;
 mod fault;
+mod frame;
 mod headers;
 mod intake;
 mod lease;
@@ -38,6 +40,7 @@ mod session;
 mod target;
 mod tls;
 mod topology;
+mod young;
 
 pub use check::check;
 pub use consumer::RabbitMqConsumer;

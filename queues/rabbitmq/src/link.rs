@@ -48,23 +48,19 @@ impl Broker {
         }
         Err(last)
     }
-
-    pub(crate) fn channels(&self) -> usize {
-        self.channels
-    }
 }
 
-/// Pauses between attempts.
+/// Pauses between attempts. The jitter adds up to as much again, at the longest pause too: daemons that lost one
+/// broker together don't come back together.
 pub(crate) fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(bounds::RETRY_FIRST)
-        .with_max_delay(bounds::RETRY_MAX)
+        .with_max_delay(bounds::RETRY_MAX / 2)
         .with_jitter()
         .without_max_times()
         .build()
 }
 
-/// The jitter goes on top of the longest pause.
 pub(crate) fn next(pauses: &mut ExponentialBackoff) -> Duration {
     pauses.next().unwrap_or(bounds::RETRY_MAX).min(bounds::RETRY_MAX)
 }
@@ -80,7 +76,6 @@ pub(crate) enum State {
 pub(crate) struct Link {
     state: watch::Receiver<State>,
     frame_bytes: Arc<AtomicU32>,
-    pub(crate) channels: usize,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -91,11 +86,10 @@ impl Link {
         let (sender, state) = watch::channel(State::Down(Fault::Lost("not connected yet".into())));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let frame_bytes = Arc::new(AtomicU32::new(bounds::FRAME_BYTES));
-        let channels = broker.channels();
         let keeper = Keeper { broker, state: sender, frame_bytes: frame_bytes.clone(), told: None };
         let token = stop.clone();
         tasks.spawn(async move { token.run_until_cancelled_owned(keeper.run()).await });
-        Arc::new(Self { state, frame_bytes, channels, stop, tasks })
+        Arc::new(Self { state, frame_bytes, stop, tasks })
     }
 
     pub(crate) fn state(&self) -> State {
@@ -115,7 +109,7 @@ impl Link {
     /// Lets what is in flight finish within the publish deadline, and says goodbye.
     pub(crate) async fn close(&self, patience: Duration) {
         if let State::Up(session) = self.state() {
-            let _ = timeout(patience, session.pool.all_idle(self.channels)).await;
+            let _ = timeout(patience, session.pool.all_idle()).await;
             self.stop.cancel();
             session.close().await;
         }
@@ -218,5 +212,21 @@ impl Keeper {
             ),
             _ => warn!(backend = "rabbitmq", address, why, retry = true, "broker lost"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_bound_and_are_never_in_step() {
+        let mut some = pauses();
+        let all: Vec<Duration> = (0..40).map(|_| next(&mut some)).collect();
+        assert!(all[0] >= bounds::RETRY_FIRST && all[0] <= 2 * bounds::RETRY_FIRST, "{:?}", all[0]);
+        assert!(all.iter().all(|pause| *pause <= bounds::RETRY_MAX), "{all:?}");
+        let longest = &all[20..];
+        assert!(longest.iter().all(|pause| *pause >= bounds::RETRY_MAX / 2), "{longest:?}");
+        assert!(longest.iter().max() > longest.iter().min(), "{longest:?}");
     }
 }

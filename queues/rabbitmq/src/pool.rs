@@ -18,6 +18,7 @@ use crate::session::Session;
 pub(crate) struct Pool {
     idle: Mutex<Vec<Channel>>,
     channels: Arc<Semaphore>,
+    size: usize,
     publishes: Arc<Semaphore>,
 }
 
@@ -26,13 +27,14 @@ impl Pool {
         Self {
             idle: Mutex::default(),
             channels: Arc::new(Semaphore::new(channels)),
+            size: channels,
             publishes: Arc::new(Semaphore::new(bounds::PUBLISHES_MAX)),
         }
     }
 
     /// Waits until none is in use. For a caller with a deadline.
-    pub(crate) async fn all_idle(&self, channels: usize) {
-        let _ = self.channels.acquire_many(u32::try_from(channels).unwrap_or(u32::MAX)).await;
+    pub(crate) async fn all_idle(&self) {
+        let _ = self.channels.acquire_many(u32::try_from(self.size).unwrap_or(u32::MAX)).await;
     }
 
     fn pop(&self) -> Option<Channel> {
@@ -78,6 +80,17 @@ impl Held {
         if let Some(channel) = self.channel.take() {
             self.session.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
         }
+    }
+}
+
+impl Held {
+    /// Closes the channel as soon as this has ended.
+    pub(crate) fn close_after(self, work: impl Future + Send + 'static) {
+        let session = self.session.clone();
+        session.clone().spawn(async move {
+            channel::finish(work, &session).await;
+            drop(self);
+        });
     }
 }
 

@@ -107,28 +107,29 @@ impl Inner {
             }
             Standing::Ended(why) => return Err(EnqueueError::Unavailable(why)),
         }
-        match self.target.obstacle() {
+        match self.target.obstacle(&session) {
             Some(obstacle) => Err(obstacle),
             None => Ok(session),
         }
     }
 
     async fn send(&self, message: Message, route: Route) -> Result<Receipt, EnqueueError> {
+        let births = self.target.births();
         let session = self.session()?;
         let bytes = message.bytes();
         let patience = self.settings.publish_deadline;
         let Message { encoded, properties } = message;
         let deadline = Instant::now() + patience;
-        let Err(fault) = publish::publish(&session, &route, properties, &encoded.payload, deadline).await
-        else {
-            return Ok(Receipt::confirmed(Durable::Broker));
+        let published = publish::publish(&session, &route, properties, encoded.payload, deadline).await;
+        let Err(fault) = published else {
+            return match self.target.births() == births {
+                true => Ok(Receipt::confirmed(Durable::Broker)),
+                false => Err(EnqueueError::Unavailable("the queue was created meanwhile".into())),
+            };
         };
-        match &fault {
-            Fault::Missing(_) => self.target.look_again(),
-            Fault::TooLarge(Some(limit)) => {
-                self.bytes_max.fetch_min(*limit, Ordering::Relaxed);
-            }
-            _ => {}
+        self.target.failed(&fault);
+        if let Fault::TooLarge(Some(limit)) = &fault {
+            self.bytes_max.fetch_min(*limit, Ordering::Relaxed);
         }
         let deadline_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         Err(fault.into_enqueue_error(bytes, self.bytes_max(), deadline_ms))
@@ -160,6 +161,9 @@ impl WebHookQueueHandler for RabbitMqQueue {
     async fn depth(&self) -> Option<Depth> {
         let Place::Queue(name) = &self.inner.target.place else { return None };
         let State::Up(session) = self.inner.link.state() else { return None };
+        if session.standing() != Standing::Open {
+            return None;
+        }
         let messages = topology::ready(&session, name).await.ok()?;
         Some(Depth { messages, ..Depth::default() })
     }
@@ -176,6 +180,15 @@ impl WebHookQueuePublisher for RabbitMqQueue {
         match self.inner.settings.format {
             Format::Context => as_context.len(),
             format => Message::encode(context, format, self.inner.link.frame_bytes()).bytes(),
+        }
+    }
+
+    fn route(&self, context: &WebHookQueueContext) -> String {
+        match &self.inner.target.place {
+            Place::Exchange { routing_key, .. } if !routing_key.is_constant() => {
+                routing_key.render(context, word)
+            }
+            Place::Exchange { .. } | Place::Queue(_) => String::new(),
         }
     }
 

@@ -54,6 +54,9 @@ impl Session {
     ) -> Result<Arc<Self>, Fault> {
         let Connected { connection, socket } = connect::connect(address, tls, name).await?;
         let (sender, standing) = watch::channel(Standing::Open);
+        // The broker may allow fewer, and questions about queues need some.
+        let allowed = usize::from(connection.configuration().channel_max());
+        let channels = channels.min(allowed.saturating_sub(bounds::SPARE_CHANNELS)).max(1);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(watch_over(
@@ -61,6 +64,8 @@ impl Session {
             connection.status().clone(),
             sender,
             stop.clone(),
+            // Of few that the broker allows not all may be spent either.
+            bounds::CHANNELS_SPENT_MAX.min(allowed / 4).max(1),
         ));
         Ok(Arc::new(Self {
             connection,
@@ -151,6 +156,7 @@ async fn watch_over(
     status: ConnectionStatus,
     standing: watch::Sender<Standing>,
     stop: CancellationToken,
+    spent_max: usize,
 ) {
     let mut events = pin!(events);
     let mut look = interval(bounds::STATE_POLL);
@@ -173,12 +179,12 @@ async fn watch_over(
             // A channel's error, which is told here too and none of the connection's.
             Some(Event::Error(_)) => {
                 spent += 1;
-                if spent != bounds::CHANNELS_SPENT_MAX {
+                if spent != spent_max {
                     continue;
                 }
                 Standing::WornOut
             }
-            Some(_) if spent >= bounds::CHANNELS_SPENT_MAX => continue,
+            Some(_) if spent >= spent_max => continue,
             Some(Event::ConnectionBlocked(why)) => Standing::Blocked(why),
             Some(Event::ConnectionUnblocked) => Standing::Open,
             Some(_) => continue,

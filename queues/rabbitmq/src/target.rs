@@ -1,6 +1,8 @@
 //! A destination: looked for on each new connection and whenever a message came back, created when missing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use sluiced_queue::EnqueueError;
 use tokio::sync::{Notify, watch};
@@ -11,6 +13,7 @@ use crate::bounds;
 use crate::fault::Fault;
 use crate::link::{self, State};
 use crate::options::Place;
+use crate::session::Session;
 use crate::topology::{self, Found};
 
 /// One destination of this process.
@@ -19,13 +22,26 @@ pub(crate) struct Target {
     handler: String,
     declare: bool,
     delivery_limit: u32,
-    status: Mutex<Status>,
+    known: Mutex<Known>,
+    /// How often we have begun to create the queue.
+    births: AtomicU64,
     look_again: Notify,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
+struct Known {
+    status: Status,
+    /// The connection on which it was found. What was there before a broker went needn't be there after it.
+    on: Weak<Session>,
+    /// What the log was last told is wrong, and differs.
+    told: Option<Fault>,
+    differences: Vec<String>,
+}
+
+#[derive(Clone, Default)]
 enum Status {
     /// Not looked for yet.
+    #[default]
     Unknown,
     Ready,
     /// Created just now; see [`bounds::SETTLE`].
@@ -40,29 +56,49 @@ impl Target {
             handler: handler.to_owned(),
             declare,
             delivery_limit,
-            status: Mutex::new(Status::Unknown),
+            known: Mutex::default(),
+            births: AtomicU64::new(0),
             look_again: Notify::new(),
         })
     }
 
-    /// Why no message can be sent there now.
-    pub(crate) fn obstacle(&self) -> Option<EnqueueError> {
+    /// Why no message can be sent there now, on this connection.
+    pub(crate) fn obstacle(&self, session: &Arc<Session>) -> Option<EnqueueError> {
         let unavailable = |why: &str| Some(EnqueueError::Unavailable(why.into()));
-        match self.status() {
-            Status::Ready => None,
-            Status::Unknown => unavailable("the destination is being looked for"),
-            Status::Settling(until) if Instant::now() < until => {
+        let known = self.lock();
+        let found_here = Weak::as_ptr(&known.on) == Arc::as_ptr(session);
+        match &known.status {
+            Status::Out(Fault::Missing(why)) => Some(EnqueueError::Unroutable(why.clone())),
+            Status::Out(Fault::Refused(why)) => Some(EnqueueError::Misconfigured(why.clone())),
+            Status::Out(fault) => unavailable(&fault.text()),
+            Status::Unknown => unavailable(LOOKING),
+            Status::Ready | Status::Settling(_) if !found_here => unavailable(LOOKING),
+            Status::Settling(until) if Instant::now() < *until => {
                 unavailable("the queue was created a moment ago")
             }
-            Status::Settling(_) => None,
-            Status::Out(Fault::Missing(why)) => Some(EnqueueError::Unroutable(why)),
-            Status::Out(Fault::Refused(why)) => Some(EnqueueError::Misconfigured(why)),
-            Status::Out(fault) => unavailable(&fault.text()),
+            Status::Ready | Status::Settling(_) => None,
         }
     }
 
-    /// A message came back: the destination isn't what it was.
-    pub(crate) fn look_again(&self) {
+    /// Changes before the queue is created. A message whose confirmation comes after a change may be in a queue
+    /// too young to be trusted, however long before it was sent.
+    pub(crate) fn births(&self) -> u64 {
+        self.births.load(Ordering::SeqCst)
+    }
+
+    /// A message couldn't be sent there: the destination isn't what it was. At an exchange other routing keys
+    /// may well have a queue behind them.
+    pub(crate) fn failed(&self, fault: &Fault) {
+        let out = match fault {
+            Fault::Refused(_) => true,
+            Fault::Missing(_) => matches!(self.place, Place::Queue(_)),
+            _ => return,
+        };
+        if out {
+            let mut known = self.lock();
+            self.tell(&mut known, fault);
+            known.status = Status::Out(fault.clone());
+        }
         self.look_again.notify_one();
     }
 
@@ -78,7 +114,10 @@ impl Target {
                 continue;
             };
             let looked = Instant::now();
-            let found = topology::ensure(&session, &self.place, self.declare, self.delivery_limit).await;
+            let birth = || self.is_born();
+            let found =
+                topology::ensure(&session, &self.place, self.declare, self.delivery_limit, &birth).await;
+            let on = Arc::downgrade(&session);
             drop(session);
             let pause = match found {
                 Ok(_) => {
@@ -87,58 +126,79 @@ impl Target {
                 }
                 Err(_) => Some(link::next(&mut pauses)),
             };
-            self.conclude(found);
+            self.conclude(found, on);
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return },
-                () = self.look_again.notified() => sleep_until(looked + bounds::LOOK_AGAIN).await,
-                () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                () = self.until_due(looked, pause) => {}
             }
         }
     }
 
-    fn conclude(&self, found: Result<Found, Fault>) {
-        let destination = self.place.describe();
-        let handler = &self.handler;
-        let before = self.status();
-        let status = match found {
+    async fn until_due(&self, looked: Instant, pause: Option<Duration>) {
+        match pause {
+            Some(pause) => sleep(pause).await,
+            None => {
+                self.look_again.notified().await;
+                let refused = matches!(self.lock().status, Status::Out(Fault::Refused(_)));
+                sleep_until(looked + if refused { bounds::RETRY_MAX } else { bounds::LOOK_AGAIN }).await;
+            }
+        }
+    }
+
+    fn is_born(&self) {
+        self.births.fetch_add(1, Ordering::SeqCst);
+        self.lock().status = Status::Out(Fault::Missing("the queue is being created".into()));
+    }
+
+    fn conclude(&self, found: Result<Found, Fault>, on: Weak<Session>) {
+        let mut known = self.lock();
+        let was_missing = matches!(known.status, Status::Out(Fault::Missing(_)));
+        known.status = match found {
             Ok(found) => {
-                if found.created {
-                    info!(backend = "rabbitmq", handler, destination, "destination created");
-                }
-                for why in found.differences {
-                    if !matches!(before, Status::Ready | Status::Settling(_)) {
-                        warn!(
-                            backend = "rabbitmq",
-                            handler,
-                            destination,
-                            why,
-                            todo = "it is used as it is; see the README for what that may cost",
-                            "destination differs"
-                        );
-                    }
-                }
-                match found.created {
+                self.tell_found(&mut known, &found);
+                // Whoever creates what was missing does so within the pause between two looks.
+                match matches!(self.place, Place::Queue(_)) && (found.created || was_missing) {
                     true => Status::Settling(Instant::now() + bounds::SETTLE),
                     false => Status::Ready,
                 }
             }
             Err(fault) => {
-                self.tell(&before, &fault, &destination);
+                self.tell(&mut known, &fault);
                 Status::Out(fault)
             }
         };
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        known.on = on;
+    }
+
+    fn tell_found(&self, known: &mut Known, found: &Found) {
+        let (handler, destination) = (&self.handler, self.place.describe());
+        if found.created {
+            info!(backend = "rabbitmq", handler, destination, "destination created");
+        }
+        if known.differences != found.differences {
+            for why in &found.differences {
+                let todo = "it is used as it is; see the README for what that may cost";
+                warn!(backend = "rabbitmq", handler, destination, why, todo, "destination differs");
+            }
+            known.differences.clone_from(&found.differences);
+        }
+        // A permission to write shows only when something is written.
+        known.told.take_if(|told| !matches!(told, Fault::Refused(_)));
     }
 
     /// A line when something else is wrong than before.
-    fn tell(&self, before: &Status, fault: &Fault, destination: &str) {
-        if matches!(before, Status::Out(known) if known == fault) {
+    fn tell(&self, known: &mut Known, fault: &Fault) {
+        if known.told.as_ref() == Some(fault) {
             return;
         }
-        let (handler, why) = (&self.handler, fault.text());
+        known.told = Some(fault.clone());
+        let (handler, destination, why) = (&self.handler, self.place.describe(), fault.text());
         match fault {
             Fault::Missing(_) => {
-                let todo = "create it, or set declare = true; messages are kept back meanwhile";
+                let todo = match self.declare {
+                    true => "it is created; messages are kept back meanwhile",
+                    false => "create it, or set declare = true; messages are kept back meanwhile",
+                };
                 warn!(backend = "rabbitmq", handler, destination, why, todo, "destination missing");
             }
             Fault::Refused(_) => {
@@ -147,18 +207,16 @@ impl Target {
             }
             // The link tells of its end itself.
             Fault::Lost(_) => {}
-            _ => warn!(
-                backend = "rabbitmq",
-                handler,
-                destination,
-                why,
-                retry = true,
-                "destination unavailable"
-            ),
+            _ => {
+                let retry = true;
+                warn!(backend = "rabbitmq", handler, destination, why, retry, "destination unavailable");
+            }
         }
     }
 
-    fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+const LOOKING: &str = "the destination is being looked for";

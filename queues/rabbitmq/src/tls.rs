@@ -1,6 +1,7 @@
 //! Certificates of TLS connections: whom to trust, and who we are.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
@@ -28,11 +29,13 @@ pub(crate) fn read(options: &Options) -> Result<OwnedTLSConfig, OptionsError> {
 
 fn text(key: &str, file: &Path, must_have: &str) -> Result<String, OptionsError> {
     let wrong = |why: &str| OptionsError(format!("{key}: {}: {why}", file.display()));
-    let bytes = fs::metadata(file).map_err(|error| wrong(&error.to_string()))?.len();
-    if bytes > bounds::PEM_BYTES_MAX {
+    let mut text = String::new();
+    let opened = fs::File::open(file).map_err(|error| wrong(&error.to_string()))?;
+    let read = opened.take(bounds::PEM_BYTES_MAX + 1).read_to_string(&mut text);
+    let bytes = read.map_err(|error| wrong(&error.to_string()))?;
+    if bytes as u64 > bounds::PEM_BYTES_MAX {
         return Err(wrong("too long for a file with certificates"));
     }
-    let text = fs::read_to_string(file).map_err(|error| wrong(&error.to_string()))?;
     match text.contains(must_have) {
         true => Ok(text),
         false => Err(wrong(&format!("not a PEM file with `{must_have}` in it"))),
@@ -48,9 +51,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ca.pem");
         fs::write(&file, "not a certificate").unwrap();
-        let options = Options { ca_file: Some(file.clone()), ..Options::default() };
+        let options = Options { ca_file: Some(file), ..Options::default() };
         let error = read(&options).unwrap_err().to_string();
         assert!(error.contains("ca_file") && error.contains("ca.pem") && error.contains("PEM"), "{error}");
+        let endless = Options { ca_file: Some("/dev/zero".into()), ..Options::default() };
+        assert!(read(&endless).unwrap_err().to_string().contains("too long"));
         let options = Options { ca_file: Some(dir.path().join("none.pem")), ..Options::default() };
         assert!(read(&options).unwrap_err().to_string().contains("none.pem"));
     }

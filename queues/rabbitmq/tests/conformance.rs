@@ -169,13 +169,16 @@ impl Rig for RabbitRig {
 sluiced_queue::conformance! {
     rig: RabbitRig::start,
     tests: {
-        publishing: [round_trip, many_at_once, too_large, missing_destination, refused_credentials, fan_out, closing],
-        outages: [killed_broker, absent_broker],
-        silences: [frozen_broker, stalled_connection],
-        cuts: [cut_publish, cut_confirmation],
-        work: [waiting_for_work, shared_work, acknowledged_work, dead_worker, extended_lease],
-        giving_back: [release_at_once, release_unfailed, delayed_retry, backlog_counts],
-        dead_letters: [dead_letter_life, dead_letter_pages],
+        publishing: [
+            round_trip, many_at_once, too_large, missing_destination, refused_credentials, fan_out, closing,
+            cut_publish, cut_confirmation,
+        ],
+        outages: [killed_broker, absent_broker, frozen_broker, stalled_connection],
+        working: [
+            waiting_for_work, shared_work, acknowledged_work, dead_worker, extended_lease,
+            release_at_once, release_unfailed, delayed_retry, backlog_counts,
+            dead_letter_life, dead_letter_pages,
+        ],
     },
     excused: {
         lease_end: "a lease is an unacknowledged delivery: it ends with its worker's connection, or after the broker's consumer_timeout",

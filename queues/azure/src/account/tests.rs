@@ -104,8 +104,13 @@ fn errors_name_the_part_and_never_its_value() {
 
 #[test]
 fn what_is_on_this_machine_is_known() {
-    for local in ["http://127.0.0.2:1/a", "http://[::1]:1/a", "http://localhost:1/a", "http://a.localhost:1/"]
-    {
+    for local in [
+        "http://127.0.0.2:1/a",
+        "http://[::1]:1/a",
+        "http://localhost:1/a",
+        "http://a.localhost:1/",
+        "http://[::ffff:127.0.0.1]:1/a",
+    ] {
         let account = read(&format!("QueueEndpoint={local};AccountName=a;AccountKey={KEY}"));
         assert!(account.is_loopback(), "{local}");
     }

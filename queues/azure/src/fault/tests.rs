@@ -68,6 +68,8 @@ fn azure_says_how_long_to_wait() {
     assert_eq!(seconds.retry_after, Some(Duration::from_secs(3)));
     let millis = answer(503, &[("x-ms-retry-after-ms", "250"), ("retry-after", "3")], "");
     assert_eq!(millis.retry_after, Some(Duration::from_millis(250)));
+    let ages = answer(503, &[("retry-after", "18446744073709551615")], "");
+    assert_eq!(ages.retry_after, Some(bounds::RETRY_AFTER_MAX), "an hour from now can be added to now");
     assert_eq!(answer(503, &[("retry-after", "Tue, 24 Nov 2026 08:00:00 GMT")], "").retry_after, None);
 }
 

@@ -87,6 +87,27 @@ async fn the_log_says_each_change_once() {
     }
 }
 
+/// Azure answers all that reads, and fails in all that writes: that is one line, not two a message.
+#[tokio::test]
+async fn a_probe_that_is_answered_is_no_news_while_sends_fail() {
+    for kind in [Kind::ServerError, Kind::Broken] {
+        let watch = watch();
+        watch.stored();
+        for _ in 0..3 {
+            watch.failed(&fault(kind));
+            assert!(why(&watch).is_some());
+            assert!(watch.answered());
+            assert_eq!((why(&watch), watch.state().logged), (None, Logged::Lost), "ready on trial");
+        }
+        watch.stored();
+        assert_eq!(watch.state().logged, Logged::Connected);
+        watch.failed(&fault(kind));
+        watch.unanswered(&fault(Kind::Unreachable));
+        assert!(watch.answered());
+        assert_eq!(watch.state().logged, Logged::Connected, "what the probe lost it also finds");
+    }
+}
+
 #[test]
 fn probes_come_about_once_a_second() {
     let pauses: Vec<Duration> = pauses().take(20).collect();

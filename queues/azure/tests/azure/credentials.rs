@@ -25,9 +25,7 @@ fn with_sas(azurite: &Azurite, sas: &str) -> String {
     format!("QueueEndpoint=http://{}/{ACCOUNT};SharedAccessSignature={sas}", azurite.address())
 }
 
-#[tokio::test]
-async fn a_wrong_key_is_refused_and_told_in_one_line() {
-    let azurite = Azurite::start().await;
+async fn a_wrong_key_is_refused_and_told_in_one_line(azurite: &Azurite) {
     let wrong = options(azurite.connection_string().replace(ACCOUNT_KEY, LATE_KEY));
     let queue = AzureQueue::start(wrong.clone()).unwrap();
     until("refused", async || {
@@ -46,28 +44,24 @@ async fn a_wrong_key_is_refused_and_told_in_one_line() {
     queue.close().await;
 }
 
-#[tokio::test]
-async fn a_sas_with_characters_that_urls_escape_is_enough() {
-    let azurite = Azurite::start().await;
+async fn a_sas_with_characters_that_urls_escape_is_enough(azurite: &Azurite) {
     // Some signature has each of them.
     let mut ends = (0..).map(|n| format!("2099-01-01T00:{:02}:{:02}Z", n / 60, n % 60));
     let escaped = |sas: &String| sas.contains("%2B") && sas.contains("%2F") && sas.contains("%3D");
     let sas = ends.by_ref().map(|ends| sas("raup", &ends)).find(escaped).unwrap();
     let everything = options(azurite.connection_string());
     ready(&everything).await.close().await;
-    for url in [with_sas(&azurite, &sas), format!("http://{}/{ACCOUNT}?{sas}", azurite.address())] {
+    for url in [with_sas(azurite, &sas), format!("http://{}/{ACCOUNT}?{sas}", azurite.address())] {
         let (queue, consumer) = filled(&sluiced_azure::Options { url, ..everything.clone() }, 1).await;
         assert_eq!(one(&consumer).await.attempt, 1);
         queue.close().await;
     }
 }
 
-#[tokio::test]
-async fn a_sas_that_may_only_add_is_enough_to_send() {
-    let azurite = Azurite::start().await;
+async fn a_sas_that_may_only_add_is_enough_to_send(azurite: &Azurite) {
     let everything = options(azurite.connection_string());
     let (first, consumer) = filled(&everything, 0).await;
-    let may_add = sluiced_azure::Options { url: with_sas(&azurite, &sas("a", "2099-01-01")), ..everything };
+    let may_add = sluiced_azure::Options { url: with_sas(azurite, &sas("a", "2099-01-01")), ..everything };
     let queue = ready(&may_add).await;
     let sent = message("{\"only\":\"added\"}");
     let _ = queue.enqueue(&sent).await.unwrap();
@@ -78,12 +72,10 @@ async fn a_sas_that_may_only_add_is_enough_to_send() {
     first.close().await;
 }
 
-#[tokio::test]
-async fn a_sas_that_may_not_add_is_misconfigured_and_does_not_flap() {
-    let azurite = Azurite::start().await;
+async fn a_sas_that_may_not_add_is_misconfigured_and_does_not_flap(azurite: &Azurite) {
     let everything = options(azurite.connection_string());
     ready(&everything).await.close().await;
-    let may_read = sluiced_azure::Options { url: with_sas(&azurite, &sas("r", "2099-01-01")), ..everything };
+    let may_read = sluiced_azure::Options { url: with_sas(azurite, &sas("r", "2099-01-01")), ..everything };
     let queue = ready(&may_read).await;
     let error = queue.enqueue(&message("{}")).await.unwrap_err();
     assert!(matches!(&error, EnqueueError::Misconfigured(why) if why.contains("sp=raup")), "{error:?}");
@@ -95,10 +87,8 @@ async fn a_sas_that_may_not_add_is_misconfigured_and_does_not_flap() {
     queue.close().await;
 }
 
-#[tokio::test]
-async fn a_sas_that_may_not_create_the_missing_queue_says_so() {
-    let azurite = Azurite::start().await;
-    let queue = AzureQueue::start(options(with_sas(&azurite, &sas("raup", "2099-01-01")))).unwrap();
+async fn a_sas_that_may_not_create_the_missing_queue_says_so(azurite: &Azurite) {
+    let queue = AzureQueue::start(options(with_sas(azurite, &sas("raup", "2099-01-01")))).unwrap();
     let error = queue.enqueue(&message("{}")).await.unwrap_err();
     let EnqueueError::Unroutable(why) = &error else { panic!("{error:?}") };
     assert!(why.contains("these credentials may not create it"), "{why}");
@@ -106,13 +96,22 @@ async fn a_sas_that_may_not_create_the_missing_queue_says_so() {
     queue.close().await;
 }
 
-#[tokio::test]
-async fn a_sas_that_has_ended_is_refused_and_warned_about() {
-    let azurite = Azurite::start().await;
-    let ended = options(with_sas(&azurite, &sas("raup", "2020-01-01")));
+async fn a_sas_that_has_ended_is_refused_and_warned_about(azurite: &Azurite) {
+    let ended = options(with_sas(azurite, &sas("raup", "2020-01-01")));
     let queue = AzureQueue::start(ended.clone()).unwrap();
     let error = queue.enqueue(&message("{}")).await.unwrap_err();
     assert!(matches!(&error, EnqueueError::Misconfigured(_)), "{error:?}");
     assert!(sluiced_azure::check(&ended).await.unwrap_err().contains("403"));
     queue.close().await;
+}
+
+crate::support::over_one_azurite! {
+    credentials: [
+        a_wrong_key_is_refused_and_told_in_one_line,
+        a_sas_with_characters_that_urls_escape_is_enough,
+        a_sas_that_may_only_add_is_enough_to_send,
+        a_sas_that_may_not_add_is_misconfigured_and_does_not_flap,
+        a_sas_that_may_not_create_the_missing_queue_says_so,
+        a_sas_that_has_ended_is_refused_and_warned_about,
+    ],
 }

@@ -45,38 +45,43 @@ async fn shown(azurite: &Azurite, options: &Options) -> Vec<String> {
     shown.unwrap_or_default().into_iter().map(|message| message.message_text.unwrap()).collect()
 }
 
-#[tokio::test]
-async fn a_dead_letter_is_the_message_with_its_reason_behind_it_and_comes_back_as_it_was() {
-    let azurite = Azurite::start().await;
+/// The year in which the first message of a queue expires.
+async fn expiry(azurite: &Azurite, queue: &str) -> i32 {
+    let shown = client(azurite, queue).peek_messages(None).await.unwrap().into_model().unwrap().items;
+    shown.unwrap()[0].expiration_time.unwrap().year()
+}
+
+async fn a_dead_letter_is_the_message_with_its_reason_behind_it_and_comes_back_as_it_was(azurite: &Azurite) {
     for format in [Format::Context, Format::CloudEvents] {
         let options = Options { format, ..options(azurite.connection_string()) };
         let (_queue, consumer) = filled(&options, 1).await;
         let original = one(&consumer).await;
         consumer.dead_letter(&original, "exit 1: no \"luck\"\n").await.unwrap();
-        let text = BASE64.decode(&shown(&azurite, &options).await[0]).unwrap();
+        let text = BASE64.decode(&shown(azurite, &options).await[0]).unwrap();
         assert!(text.starts_with(&original.message[..original.message.len() - 1]));
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(json["sluicedreason"], "exit 1: no \"luck\"\n");
         assert_eq!(json["sluicedattempts"], 1);
         let context = WebHookQueueContext::decode_message(&text, &[]).expect("other readers can read it");
         assert_eq!(context, original.context().unwrap());
+        let poison = format!("{}-poison", options.queue_name);
+        assert_eq!(expiry(azurite, &poison).await, 9999, "a dead letter never expires");
 
         let store = letters(&options).await;
         let letter = store.list(None, 10).await.unwrap().remove(0);
         assert_eq!(letter.message, original.message);
         store.retry(&letter.id).await.unwrap();
+        assert_eq!(expiry(azurite, &options.queue_name).await, 9999, "nor does one that was put back");
         let again = one(&consumer).await;
         assert_eq!((&again.message, again.attempt), (&original.message, 1));
-        assert_eq!(shown(&azurite, &options).await, [""; 0]);
+        assert_eq!(shown(azurite, &options).await, [""; 0]);
     }
 }
 
-#[tokio::test]
-async fn a_letter_that_somebody_else_put_there_is_shown_retried_and_purged_too() {
-    let azurite = Azurite::start().await;
+async fn a_letter_that_somebody_else_put_there_is_shown_retried_and_purged_too(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     let (_queue, consumer) = filled(&options, 0).await;
-    let poison = client(&azurite, &format!("{}-poison", options.queue_name));
+    let poison = client(azurite, &format!("{}-poison", options.queue_name));
     poison.create(None).await.unwrap();
     let ours = message("{\"by\":\"functions\"}");
     for text in [BASE64.encode(ours.encode()), "plain <&>\r\n text".into()] {
@@ -96,9 +101,7 @@ async fn a_letter_that_somebody_else_put_there_is_shown_retried_and_purged_too()
     assert_eq!(store.list(None, 10).await, Ok(Vec::new()));
 }
 
-#[tokio::test]
-async fn more_letters_than_azure_shows_are_all_listed_and_all_visible_afterwards() {
-    let azurite = Azurite::start().await;
+async fn more_letters_than_azure_shows_are_all_listed_and_all_visible_afterwards(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     let (_queue, consumer) = filled(&options, 75).await;
     bury_all(&consumer, "no luck").await;
@@ -122,9 +125,7 @@ async fn more_letters_than_azure_shows_are_all_listed_and_all_visible_afterwards
     assert_eq!(store.show("nobody").await, Err(DeadLetterError::NotFound("nobody".into())));
 }
 
-#[tokio::test]
-async fn all_can_be_retried_while_they_are_listed() {
-    let azurite = Azurite::start().await;
+async fn all_can_be_retried_while_they_are_listed(azurite: &Azurite) {
     for count in [5, 40] {
         let options = options(azurite.connection_string());
         let (_queue, consumer) = filled(&options, count).await;
@@ -145,15 +146,13 @@ async fn all_can_be_retried_while_they_are_listed() {
     }
 }
 
-#[tokio::test]
-async fn a_letter_in_somebodys_hands_is_not_reported_as_gone() {
-    let azurite = Azurite::start().await;
+async fn a_letter_in_somebodys_hands_is_not_reported_as_gone(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     let (_queue, consumer) = filled(&options, 1).await;
     bury_all(&consumer, "no luck").await;
     let store = letters(&options).await;
     let letter = store.list(None, 1).await.unwrap().remove(0);
-    let poison = client(&azurite, &format!("{}-poison", options.queue_name));
+    let poison = client(azurite, &format!("{}-poison", options.queue_name));
     poison.receive_messages(None).await.unwrap();
     let error = store.purge(&letter.id).await.unwrap_err();
     assert!(
@@ -162,27 +161,35 @@ async fn a_letter_in_somebodys_hands_is_not_reported_as_gone() {
     );
 }
 
-#[tokio::test]
-async fn looking_disturbs_nobody() {
-    let azurite = Azurite::start().await;
+async fn looking_disturbs_nobody(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     let (_queue, consumer) = filled(&options, 3).await;
     bury_all(&consumer, "no luck").await;
     let store = letters(&options).await;
     let listed = all(&store, 2).await;
     store.show(&listed[2].id).await.unwrap();
-    let poison = client(&azurite, &format!("{}-poison", options.queue_name));
+    let poison = client(azurite, &format!("{}-poison", options.queue_name));
     let shown = poison.peek_messages(None).await.unwrap().into_model().unwrap().items.unwrap();
     assert_eq!(shown[0].dequeue_count, Some(0), "nobody took it");
 }
 
-#[tokio::test]
-async fn without_a_poison_queue_there_are_no_letters() {
-    let azurite = Azurite::start().await;
+async fn without_a_poison_queue_there_are_no_letters(azurite: &Azurite) {
     let store = letters(&options(azurite.connection_string())).await;
     assert_eq!(store.list(None, 10).await, Ok(Vec::new()));
     let nowhere = Err(DeadLetterError::NotFound("x".into()));
     assert_eq!(store.retry("x").await, nowhere);
     assert_eq!(store.purge("x").await, nowhere);
     assert_eq!(store.show("x").await.map(drop), nowhere);
+}
+
+crate::support::over_one_azurite! {
+    dead: [
+        a_dead_letter_is_the_message_with_its_reason_behind_it_and_comes_back_as_it_was,
+        a_letter_that_somebody_else_put_there_is_shown_retried_and_purged_too,
+        more_letters_than_azure_shows_are_all_listed_and_all_visible_afterwards,
+        all_can_be_retried_while_they_are_listed,
+        a_letter_in_somebodys_hands_is_not_reported_as_gone,
+        looking_disturbs_nobody,
+        without_a_poison_queue_there_are_no_letters,
+    ],
 }

@@ -6,8 +6,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// The account's key in connection strings to a double, made up.
+pub(crate) const KEY: &str = "bWFkZSB1cA==";
 
 /// What came.
 #[derive(Clone, Debug)]
@@ -16,6 +20,8 @@ pub(crate) struct Asked {
     pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
+    /// The request line and the headers.
+    head: String,
     pub(crate) body: String,
     pub(crate) at: tokio::time::Instant,
 }
@@ -23,6 +29,16 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn is_send(&self) -> bool {
         self.method == "POST"
+    }
+
+    /// Names in lower case.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (String, &str)> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        lines.map(|(name, value)| (name.to_ascii_lowercase(), value.trim()))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
     /// The probe's question for the queue's properties.
@@ -46,6 +62,8 @@ pub(crate) enum Reply {
     Hang,
     /// Nothing ever comes.
     Stall,
+    /// 200, and a body without an end.
+    Flood,
 }
 
 /// An error as Azure answers it: the code in a header, and a body that nobody wants to see.
@@ -75,15 +93,27 @@ pub(crate) struct Double {
 impl Double {
     /// `reply` is given each request, and how many came before it.
     pub(crate) async fn start(reply: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_over(None, reply).await
+    }
+
+    /// The same over TLS.
+    pub(crate) async fn start_over(
+        tls: Option<TlsAcceptor>,
+        reply: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (log, reply) = (asked.clone(), Arc::new(reply));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (log, reply) = (log.clone(), reply.clone());
+                let (log, reply, tls) = (log.clone(), reply.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let _ = serve(stream, &log, &*reply).await;
+                    let _ = match tls {
+                        None => serve(stream, &log, &*reply).await,
+                        Some(tls) => serve(tls.accept(stream).await?, &log, &*reply).await,
+                    };
+                    std::io::Result::Ok(())
                 });
             }
         });
@@ -92,7 +122,7 @@ impl Double {
 
     /// A connection string with a made-up key.
     pub(crate) fn url(&self) -> String {
-        format!("AccountName=acme;AccountKey=bWFkZSB1cA==;QueueEndpoint=http://127.0.0.1:{}/acme", self.port)
+        format!("AccountName=acme;AccountKey={KEY};QueueEndpoint=http://127.0.0.1:{}/acme", self.port)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -109,7 +139,7 @@ impl Double {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     log: &Mutex<Vec<Asked>>,
     reply: &(dyn Fn(&Asked, usize) -> Reply + Send + Sync),
 ) -> std::io::Result<()> {
@@ -125,24 +155,40 @@ async fn serve(
             Reply::Say(status, headers, body) => (status, headers, body),
             Reply::Hang => return Ok(()),
             Reply::Stall => return std::future::pending().await,
+            Reply::Flood => return flood(stream).await,
         };
-        let mut head = format!("HTTP/1.1 {status} said\r\ncontent-length: {}\r\n", body.len());
+        let mut head = format!("HTTP/1.1 {status} said\r\n");
+        let cut_off = headers.iter().any(|(name, _)| *name == "content-length");
+        if !cut_off && status != 204 {
+            head.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         stream.write_all(format!("{head}\r\n{body}").as_bytes()).await?;
+        if cut_off {
+            return Ok(());
+        }
     }
     Ok(())
 }
 
+/// Until the other side has had enough.
+async fn flood(mut stream: impl AsyncWrite + Unpin) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 said\r\ncontent-length: 1000000000000\r\n\r\n").await?;
+    loop {
+        stream.write_all(&[b' '; 65_536]).await?;
+    }
+}
+
 fn created() -> String {
-    "<?xml version=\"1.0\"?><QueueMessagesList><QueueMessage><MessageId>1</MessageId></QueueMessage>\
+    "\u{feff}<?xml version=\"1.0\"?><QueueMessagesList><QueueMessage><MessageId>1</MessageId></QueueMessage>\
      </QueueMessagesList>"
         .into()
 }
 
 /// One request; `None` at the end of the connection.
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Asked>> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> std::io::Result<Option<Asked>> {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
@@ -156,7 +202,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<O
                 buffer.drain(..end + 4 + length);
                 let mut words = head.split_whitespace().map(str::to_owned);
                 let (method, target) = (words.next().unwrap(), words.next().unwrap());
-                return Ok(Some(Asked { method, target, body, at: tokio::time::Instant::now() }));
+                return Ok(Some(Asked { method, target, head, body, at: tokio::time::Instant::now() }));
             }
         }
         let read = stream.read_buf(buffer).await?;

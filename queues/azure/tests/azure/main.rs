@@ -5,7 +5,10 @@
 mod credentials;
 mod dead;
 mod double;
+mod entra;
 mod faults;
 mod publish;
+mod secrets;
+mod signature;
 mod support;
 mod work;

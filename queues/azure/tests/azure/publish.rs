@@ -10,28 +10,24 @@ use sluiced_queue::{
     EnqueueError, Format, Health, WebHookQueueConsumer, WebHookQueueContext, WebHookQueueHandler,
     WebHookQueuePublisher,
 };
-use sluiced_test_brokers::{Azurite, until, until_within};
+use sluiced_test_brokers::{Azurite, Direction, Proxy, until, until_within};
 use tokio::task::JoinSet;
 
 use crate::support::{LEASE, client, filled, message, not_ready, options, ready};
 
-#[tokio::test]
-async fn a_message_is_base64_and_never_expires() {
-    let azurite = Azurite::start().await;
+async fn a_message_is_base64_and_never_expires(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     let queue = ready(&options).await;
     let sent = message("{\"xml\":\"<&>]]>\u{1}\"}");
     let _ = queue.enqueue(&sent).await.unwrap();
-    let shown = client(&azurite, &options.queue_name).peek_messages(None).await.unwrap();
+    let shown = client(azurite, &options.queue_name).peek_messages(None).await.unwrap();
     let shown = shown.into_model().unwrap().items.unwrap().remove(0);
     assert_eq!(shown.expiration_time.unwrap().year(), 9999);
     assert_eq!(shown.message_text.unwrap(), BASE64.encode(sent.encode()));
     queue.close().await;
 }
 
-#[tokio::test]
-async fn azures_own_library_for_another_language_reads_the_same_bytes() {
-    let azurite = Azurite::start().await;
+async fn azures_own_library_for_another_language_reads_the_same_bytes(azurite: &Azurite) {
     for format in [Format::Context, Format::CloudEvents] {
         let options = sluiced_azure::Options { format, ..options(azurite.connection_string()) };
         let queue = ready(&options).await;
@@ -56,9 +52,7 @@ async fn azures_own_library_for_another_language_reads_the_same_bytes() {
     }
 }
 
-#[tokio::test]
-async fn the_size_is_checked_after_encoding_and_azures_limit_is_reached_exactly() {
-    let azurite = Azurite::start().await;
+async fn the_size_is_checked_after_encoding_and_azures_limit_is_reached_exactly(azurite: &Azurite) {
     let queue = ready(&options(azurite.connection_string())).await;
     let of_length = |bytes: usize| {
         let empty = message("\"\"").encode().len();
@@ -74,12 +68,12 @@ async fn the_size_is_checked_after_encoding_and_azures_limit_is_reached_exactly(
     queue.close().await;
 }
 
-#[tokio::test]
-async fn a_queue_deleted_under_load_is_created_again_and_nothing_fails() {
-    let azurite = Azurite::start().await;
-    let options = options(azurite.connection_string());
+async fn a_queue_deleted_under_load_is_created_again_and_nothing_fails(azurite: &Azurite) {
+    // What is to be seen isn't how fast the emulator is.
+    let publish_deadline = Duration::from_secs(30);
+    let options = sluiced_azure::Options { publish_deadline, ..options(azurite.connection_string()) };
     let queue = ready(&options).await;
-    client(&azurite, &options.queue_name).delete(None).await.unwrap();
+    client(azurite, &options.queue_name).delete(None).await.unwrap();
     let mut sending = JoinSet::new();
     for number in 0..100 {
         let queue = queue.clone();
@@ -93,9 +87,7 @@ async fn a_queue_deleted_under_load_is_created_again_and_nothing_fails() {
     queue.close().await;
 }
 
-#[tokio::test]
-async fn another_queue_of_the_account_is_a_destination_of_its_own() {
-    let azurite = Azurite::start().await;
+async fn another_queue_of_the_account_is_a_destination_of_its_own(azurite: &Azurite) {
     let usual = options(azurite.connection_string());
     let queue = ready(&usual).await;
     let name = format!("{}-audit", usual.queue_name);
@@ -135,9 +127,7 @@ async fn absent_at_the_start_is_not_ready_and_comes_by_itself() {
     queue.close().await;
 }
 
-#[tokio::test]
-async fn check_tells_of_a_queue_that_is_missing_and_creates_nothing() {
-    let azurite = Azurite::start().await;
+async fn check_tells_of_a_queue_that_is_missing_and_creates_nothing(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     for _ in 0..2 {
         let warnings = sluiced_azure::check(&options).await.unwrap();
@@ -148,9 +138,7 @@ async fn check_tells_of_a_queue_that_is_missing_and_creates_nothing() {
     assert!(error.contains("az storage queue create"), "{error}");
 }
 
-#[tokio::test]
-async fn closing_waits_for_what_is_under_way() {
-    let azurite = Azurite::start().await;
+async fn closing_waits_for_what_is_under_way(azurite: &Azurite) {
     let (queue, consumer) = filled(&options(azurite.connection_string()), 0).await;
     let mut sending = JoinSet::new();
     for number in 0..50 {
@@ -163,4 +151,38 @@ async fn closing_waits_for_what_is_under_way() {
     assert!(receipts > 0 && stored >= receipts, "{receipts} receipts, {stored} messages");
     let late = queue.enqueue(&message("{}")).await.unwrap_err();
     assert!(matches!(late, EnqueueError::Unavailable(_)));
+}
+
+async fn connections_that_are_cut_keep_nobody_waiting(azurite: &Azurite) {
+    let proxy = Proxy::to(azurite.address()).await;
+    let url = azurite.connection_string_at(proxy.port());
+    let queue =
+        ready(&sluiced_azure::Options { publish_deadline: Duration::from_secs(20), ..options(url) }).await;
+    for round in 0..6 {
+        let passed = proxy.bytes(Direction::Up);
+        let mut sending = JoinSet::new();
+        for number in 0..64 {
+            sending.spawn(queue.publish(&message(&number.to_string())));
+        }
+        until("some are on their way", async || proxy.bytes(Direction::Up) > passed + 1 + round * 3_000)
+            .await;
+        proxy.cut();
+        for sent in sending.join_all().await {
+            assert!(matches!(sent, Ok(_) | Err(EnqueueError::Unavailable(_))), "not timed out: {sent:?}");
+        }
+    }
+    queue.close().await;
+}
+
+crate::support::over_one_azurite! {
+    publish: [
+        a_message_is_base64_and_never_expires,
+        azures_own_library_for_another_language_reads_the_same_bytes,
+        the_size_is_checked_after_encoding_and_azures_limit_is_reached_exactly,
+        a_queue_deleted_under_load_is_created_again_and_nothing_fails,
+        another_queue_of_the_account_is_a_destination_of_its_own,
+        check_tells_of_a_queue_that_is_missing_and_creates_nothing,
+        closing_waits_for_what_is_under_way,
+        connections_that_are_cut_keep_nobody_waiting,
+    ],
 }

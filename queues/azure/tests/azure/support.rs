@@ -90,3 +90,21 @@ pub(crate) fn client(azurite: &Azurite, queue: &str) -> QueueClient {
     let url = format!("http://{}/{account}/{queue}?{sas}", azurite.address());
     QueueClient::new(Url::parse(&url).unwrap(), None, None).unwrap()
 }
+
+/// A test that does these things one after the other with one emulator, which takes longer to start than most of
+/// them; each has queues of its own, and says its name before it begins.
+macro_rules! over_one_azurite {
+    ($($group:ident: [$($case:ident),+ $(,)?],)+) => {
+        $(
+            #[tokio::test]
+            async fn $group() {
+                let azurite = sluiced_test_brokers::Azurite::start().await;
+                $(
+                    eprintln!(stringify!($case));
+                    Box::pin($case(&azurite)).await;
+                )+
+            }
+        )+
+    };
+}
+pub(crate) use over_one_azurite;

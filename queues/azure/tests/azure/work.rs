@@ -8,9 +8,7 @@ use sluiced_test_brokers::{Azurite, Direction, Flow, Proxy, until};
 
 use crate::support::{LEASE, client, filled, nothing, one, options};
 
-#[tokio::test]
-async fn without_a_queue_a_worker_waits_and_creates_none() {
-    let azurite = Azurite::start().await;
+async fn without_a_queue_a_worker_waits_and_creates_none(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     for _ in 0..2 {
         let error = AzureConsumer::connect(options.clone()).await.unwrap_err();
@@ -19,9 +17,7 @@ async fn without_a_queue_a_worker_waits_and_creates_none() {
     }
 }
 
-#[tokio::test]
-async fn a_message_handed_back_unfailed_is_no_attempt_for_another_worker_either() {
-    let azurite = Azurite::start().await;
+async fn a_message_handed_back_unfailed_is_no_attempt_for_another_worker_either(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     let (queue, first) = filled(&options, 1).await;
     let original = one(&first).await;
@@ -32,15 +28,19 @@ async fn a_message_handed_back_unfailed_is_no_attempt_for_another_worker_either(
     other.release(&again, Duration::ZERO, false).await.unwrap();
     let third = one(&first).await;
     assert_eq!((third.attempt, &third.message), (1, &original.message));
+    // It is rewritten each time.
+    first.release(&third, Duration::ZERO, false).await.unwrap();
+    let shown = client(azurite, &options.queue_name).peek_messages(None).await.unwrap();
+    let shown = shown.into_model().unwrap().items.unwrap().remove(0);
+    assert_eq!(shown.expiration_time.unwrap().year(), 9999, "it still never expires");
+    let third = one(&first).await;
     first.release(&third, Duration::ZERO, true).await.unwrap();
     let failed = one(&other).await;
     assert_eq!((failed.attempt, &failed.message), (2, &original.message));
     sluiced_queue::WebHookQueueHandler::close(&queue).await;
 }
 
-#[tokio::test]
-async fn an_extension_that_nobody_waits_for_does_not_lose_the_message() {
-    let azurite = Azurite::start().await;
+async fn an_extension_that_nobody_waits_for_does_not_lose_the_message(azurite: &Azurite) {
     let proxy = Proxy::to(azurite.address()).await;
     let direct = options(azurite.connection_string());
     let (_queue, _) = filled(&direct, 1).await;
@@ -54,9 +54,7 @@ async fn an_extension_that_nobody_waits_for_does_not_lose_the_message() {
     nothing(&consumer).await;
 }
 
-#[tokio::test]
-async fn a_batch_larger_than_azures_comes_in_several_requests() {
-    let azurite = Azurite::start().await;
+async fn a_batch_larger_than_azures_comes_in_several_requests(azurite: &Azurite) {
     let (_queue, consumer) = filled(&options(azurite.connection_string()), 70).await;
     let batch = consumer.receive(65, LEASE, Duration::ZERO).await.unwrap();
     assert_eq!(batch.len(), 65);
@@ -66,9 +64,7 @@ async fn a_batch_larger_than_azures_comes_in_several_requests() {
     assert_eq!(consumer.backlog().await.unwrap(), Backlog { visible: 5, leased: 64, delayed: 1 });
 }
 
-#[tokio::test]
-async fn a_backlog_that_can_not_be_asked_for_is_never_empty() {
-    let azurite = Azurite::start().await;
+async fn a_backlog_that_can_not_be_asked_for_is_never_empty(azurite: &Azurite) {
     let proxy = Proxy::to(azurite.address()).await;
     let url = azurite.connection_string_at(proxy.port());
     let (_queue, consumer) = filled(&options(url), 0).await;
@@ -77,13 +73,11 @@ async fn a_backlog_that_can_not_be_asked_for_is_never_empty() {
     assert!(matches!(consumer.backlog().await, Err(ConsumeError::Unavailable(_))));
 }
 
-#[tokio::test]
-async fn somebody_elses_text_is_handed_out_as_it_is_and_not_rewritten() {
-    let azurite = Azurite::start().await;
+async fn somebody_elses_text_is_handed_out_as_it_is_and_not_rewritten(azurite: &Azurite) {
     let options = options(azurite.connection_string());
     let (_queue, consumer) = filled(&options, 0).await;
-    let text = "{\"plain\": \"<&>\"}";
-    let other = client(&azurite, &options.queue_name);
+    let text = " {\"plain\": \"<&>\"}\t\n ";
+    let other = client(azurite, &options.queue_name);
     let body = azure_storage_queue::models::QueueMessage { message_text: Some(text.into()) };
     other.send_message(body.try_into().unwrap(), None).await.unwrap();
     let message = one(&consumer).await;
@@ -95,4 +89,15 @@ async fn somebody_elses_text_is_handed_out_as_it_is_and_not_rewritten() {
         shown.is_some_and(|shown| shown[0].message_text.as_deref() == Some(text))
     })
     .await;
+}
+
+crate::support::over_one_azurite! {
+    work: [
+        without_a_queue_a_worker_waits_and_creates_none,
+        a_message_handed_back_unfailed_is_no_attempt_for_another_worker_either,
+        an_extension_that_nobody_waits_for_does_not_lose_the_message,
+        a_batch_larger_than_azures_comes_in_several_requests,
+        a_backlog_that_can_not_be_asked_for_is_never_empty,
+        somebody_elses_text_is_handed_out_as_it_is_and_not_rewritten,
+    ],
 }

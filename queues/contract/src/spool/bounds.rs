@@ -55,18 +55,23 @@ pub const STORE_RETRY: Duration = Duration::from_secs(1);
 /// in front of live traffic.
 pub const IN_FLIGHT_MAX: usize = 64;
 
-/// Bytes of entries on their way to the broker, but always one entry. Each is in memory three times: as
-/// stored, decoded, encoded.
+/// Bytes of entries on their way to the broker, besides one that is longer than that: on a slow line such a one
+/// may take all its time, again and again, and must not be in the others' way. Each is in memory three times:
+/// as stored, decoded, encoded.
 pub const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
 
 /// Entries that the drain knows by number, waiting for their turn or for a late confirmation.
 pub const WINDOW_MAX: usize = 8_192;
 
+/// Entries that wait until their route isn't refused any more; by number alone, some 40 MiB at most. A spool of
+/// 1 GiB has hardly more.
+pub const PARKED_MAX: usize = 1 << 20;
+
+/// Refused routes that are known. Past it each refused message has a backoff of its own.
+pub const ROUTES_MAX: usize = 1_024;
+
 /// Entries that are asked of the store at a time.
 pub const CLAIM_MAX: usize = 1_024;
-
-/// Fewer entries than asked for, and fewer bytes than this, are all that there are.
-pub const CLAIM_BYTES_FEW: u64 = 16 << 20;
 
 /// A live publish that takes longer than this part of its deadline is slow: the drain then makes way.
 pub const SLOW_PART: u32 = 2;

@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::spooled::Shared;
 use super::status::count;
 use super::store::{Claimed, SpoolStore};
-use super::window::Window;
+use super::window::{Room, Window, is_large};
 use crate::consumer::ConsumeError;
 use crate::context::WebHookQueueContext;
 use crate::handler::{EnqueueError, Health, Receipt};
@@ -84,8 +84,12 @@ pub(super) struct Drain {
     window: Window,
     pace: Pace,
     in_flight: JoinSet<Sent>,
-    entries: HashMap<Id, Claimed>,
+    /// And their routes.
+    entries: HashMap<Id, (Claimed, String)>,
     bytes: u64,
+    large: bool,
+    /// Entries are ready, and wait for one on its way to end.
+    no_room: bool,
     /// The store was asked, and had no more.
     all_claimed: bool,
     look_at: Instant,
@@ -103,6 +107,8 @@ impl Drain {
             in_flight: JoinSet::new(),
             entries: HashMap::new(),
             bytes: 0,
+            large: false,
+            no_room: false,
             all_claimed: false,
             look_at: Instant::now(),
             was_up: true,
@@ -117,7 +123,11 @@ impl Drain {
             self.shared.outage.backlog(depth.messages);
         }
         let stop = self.shared.drain.stop.clone();
-        while stop.run_until_cancelled(self.step()).await.is_some() {}
+        while let Some(more) = stop.run_until_cancelled(self.step()).await {
+            if !more {
+                break;
+            }
+        }
         let until = self.shared.drain.until.get().copied().unwrap_or_else(Instant::now);
         let rest = async {
             while let Some(sent) = self.in_flight.join_next_with_id().await {
@@ -126,13 +136,19 @@ impl Drain {
         };
         // In time or not: what was confirmed is removed.
         let _ = timeout_at(until, rest).await;
+        self.window.end(self.shared.late.take_ended());
         if let Err(error) = self.remove_confirmed().await {
             tracing::warn!(%error, "messages that went to the broker stay in the spool and will go there again");
         }
     }
 
-    async fn step(&mut self) {
+    /// False when the store has failed for good.
+    async fn step(&mut self) -> bool {
         if let Err(error) = self.round().await {
+            if let ConsumeError::Failed(_) = error {
+                self.shared.has_failed(&error.to_string());
+                return false;
+            }
             tracing::warn!(
                 destination = self.shared.options.destination.as_str(),
                 %error,
@@ -142,7 +158,7 @@ impl Drain {
         }
         self.report();
         let mut next = self.look_at;
-        if let Some(at) = self.pace.probe_at().filter(|_| self.window.is_ready()) {
+        if let Some(at) = self.next_send_at() {
             next = next.min(at);
         }
         if self.pace.is_failing() {
@@ -157,6 +173,22 @@ impl Drain {
             () = self.shared.drain.wake.notified() => {}
             () = sleep_until(next) => {}
         }
+        true
+    }
+
+    /// When something may be sent that nothing else will tell of.
+    fn next_send_at(&self) -> Option<Instant> {
+        let in_flight = self.in_flight.len();
+        let parked = self.window.parked_routes();
+        let route_at = parked.iter().filter_map(|route| self.shared.routes.probe_at(route)).min();
+        let route_at = route_at.filter(|_| self.has_room());
+        match (self.pace.probe_at(in_flight), route_at) {
+            (Some(at), _) if self.window.is_ready() && !self.no_room => Some(at),
+            (Some(at), Some(route_at)) => Some(at.max(route_at)),
+            // As many as are allowed are on their way: one of them will end.
+            (None, route_at) => route_at.filter(|at| self.pace.more(in_flight, *at) > 0),
+            (Some(_), None) => None,
+        }
     }
 
     async fn round(&mut self) -> Result<(), ConsumeError> {
@@ -165,18 +197,20 @@ impl Drain {
         self.remove_confirmed().await?;
         self.claim().await?;
         self.remove_confirmed().await?;
+        self.ask_routes().await?;
         self.send().await
     }
 
     fn look_at_broker(&mut self) {
         let now = Instant::now();
-        let up = self.shared.publisher.health() == Health::Ready;
+        let up = self.is_up();
         let suspicions = self.shared.broker.suspicions();
         if !up || suspicions > self.suspicions {
             self.suspicions = suspicions;
             self.pace.trouble(now);
         } else if !self.was_up {
             self.pace.is_back(now);
+            self.shared.routes.ask_all(now);
         }
         self.was_up = up;
         self.pace.look_at_live(self.shared.broker.slow(), now);
@@ -189,17 +223,15 @@ impl Drain {
             self.all_claimed = false;
             self.look_at = now + bounds::STORE_LOOK;
         }
-        let room = self.window.room();
-        if self.all_claimed || room == 0 {
-            return Ok(());
-        }
-        let entries = self.store.claim(room).await.inspect_err(|_| self.shared.drain.appended())?;
-        // The store may give less than it has, for the sake of their bytes.
-        let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
-        self.all_claimed = entries.is_empty() || (entries.len() < room && bytes < bounds::CLAIM_BYTES_FEW);
-        if !entries.is_empty() {
-            let known = self.shared.late.know().await;
-            self.window.add(entries, known);
+        while !self.all_claimed && self.window.room() > 0 {
+            let room = self.window.room();
+            let entries = self.store.claim(room).await.inspect_err(|_| self.shared.drain.appended())?;
+            // The store may give less than it has, but something as long as it has any.
+            self.all_claimed = entries.is_empty();
+            if !self.all_claimed {
+                let known = self.shared.late.know().await;
+                self.window.add(entries, known);
+            }
         }
         Ok(())
     }
@@ -215,12 +247,40 @@ impl Drain {
 
     async fn send(&mut self) -> Result<(), ConsumeError> {
         let now = Instant::now();
-        let more = self.pace.more(self.in_flight.len(), now);
-        let room = bounds::IN_FLIGHT_BYTES_MAX.saturating_sub(self.bytes);
-        let entries = self.window.take(more, room, self.in_flight.is_empty(), now);
-        if entries.is_empty() {
-            return Ok(());
+        let entries = self.pace.more(self.in_flight.len(), now);
+        let bytes = bounds::IN_FLIGHT_BYTES_MAX.saturating_sub(self.bytes);
+        let taken = self.window.take(Room { entries, bytes, large: !self.large }, now);
+        self.no_room = entries > 0 && taken.is_empty();
+        self.send_these(taken, false).await.map(drop)
+    }
+
+    /// Sends one message for each route that may be asked again.
+    async fn ask_routes(&mut self) -> Result<(), ConsumeError> {
+        for route in self.window.parked_routes() {
+            let now = Instant::now();
+            if !self.shared.routes.is_refused(&route) {
+                self.window.unpark(&route);
+            } else if self.pace.more(self.in_flight.len(), now) > 0
+                && self.has_room()
+                && self.shared.routes.may_send(&route, now)
+            {
+                let entry = self.window.unpark_one(&route);
+                let asked = self.send_these(entry.into_iter().collect(), true).await;
+                if !matches!(asked, Ok(true)) {
+                    self.shared.routes.probe_was_void(&route, now);
+                }
+                asked?;
+            }
         }
+        Ok(())
+    }
+
+    /// Whether any of them was sent. One that `asks` for its route goes also where it is refused.
+    async fn send_these(&mut self, entries: Vec<Claimed>, asks: bool) -> Result<bool, ConsumeError> {
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        let now = Instant::now();
         let bodies = match self.store.read(&entries).await {
             Ok(bodies) => bodies,
             Err(error) => {
@@ -229,9 +289,18 @@ impl Drain {
             }
         };
         self.pace.sent(now);
+        let mut published = false;
         for (entry, body) in entries.into_iter().zip(bodies) {
             match body.map(|body| WebHookQueueContext::decode(&body)) {
-                Some(Ok(context)) => self.publish(entry, &context),
+                Some(Ok(context)) => {
+                    let route = self.shared.publisher.route(&context);
+                    if asks || self.shared.routes.may_send(&route, now) {
+                        published = true;
+                        self.publish(entry, &context, route);
+                    } else {
+                        self.window.park(entry, &route);
+                    }
+                }
                 Some(Err(error)) => self.bury(entry, &format!("it can't be read: {error}")).await,
                 // The store has said so, and why.
                 None => {
@@ -240,20 +309,27 @@ impl Drain {
                 }
             }
         }
-        Ok(())
+        if !published {
+            self.pace.probe_was_void(now);
+            self.shared.drain.wake();
+        }
+        Ok(published)
     }
 
-    fn publish(&mut self, entry: Claimed, context: &WebHookQueueContext) {
+    fn publish(&mut self, entry: Claimed, context: &WebHookQueueContext, route: String) {
         let publishing = self.shared.publisher.publish(context);
         let began = Instant::now();
-        self.bytes += entry.bytes;
+        match is_large(&entry) {
+            true => self.large = true,
+            false => self.bytes += entry.bytes,
+        }
         let sending = self.in_flight.spawn(async move {
             let result = timeout(bounds::LATE_DEADLINE, publishing).await;
             let deadline_ms = u64::try_from(bounds::LATE_DEADLINE.as_millis()).unwrap_or(u64::MAX);
             let result = result.unwrap_or(Err(EnqueueError::TimedOut { deadline_ms }));
             Sent { took: began.elapsed(), result }
         });
-        self.entries.insert(sending.id(), entry);
+        self.entries.insert(sending.id(), (entry, route));
     }
 
     /// This one, and whichever are done besides.
@@ -267,11 +343,15 @@ impl Drain {
 
     async fn settle(&mut self, ended: Ended) {
         let (id, Sent { took, result }) = ended.unwrap_or_else(|panic| {
-            let result = Err(EnqueueError::Unavailable(format!("the publish panicked: {panic}")));
+            // A bug that one message meets may be one that others don't.
+            let result = Err(EnqueueError::Rejected(format!("the publish panicked: {panic}")));
             (panic.id(), Sent { took: Duration::ZERO, result })
         });
-        let Some(entry) = self.entries.remove(&id) else { return };
-        self.bytes = self.bytes.saturating_sub(entry.bytes);
+        let Some((entry, route)) = self.entries.remove(&id) else { return };
+        match is_large(&entry) {
+            true => self.large = false,
+            false => self.bytes = self.bytes.saturating_sub(entry.bytes),
+        }
         let now = Instant::now();
         match result {
             Ok(_) => {
@@ -279,20 +359,48 @@ impl Drain {
                 self.pace.confirmed(now);
                 count(&self.shared.counters.drained);
                 self.shared.outage.drained_one();
+                self.shared.is_routed(&route);
                 self.window.confirm(entry.key);
             }
-            Err(error @ EnqueueError::TooLarge { .. }) => self.bury(entry, &error.to_string()).await,
-            Err(error) => {
-                let trouble = Trouble::of(&error);
-                self.shared.outage.trouble(trouble, &error.to_string());
-                let all = self.pace.failed(trouble, now);
-                self.window.again(entry.key, !all || trouble.may_be_one_message(), now);
+            // By what a broker said that isn't there now: perhaps it says something else when it is.
+            Err(error @ EnqueueError::TooLarge { .. }) if self.is_up() => {
+                self.shared.routes.probe_was_void(&route, now);
+                self.pace.probe_was_void(now);
+                self.bury(entry, &error.to_string()).await;
             }
+            Err(error) => self.refuse(entry, &route, &error, now),
         }
+    }
+
+    /// To be tried again.
+    fn refuse(&mut self, entry: Claimed, route: &str, error: &EnqueueError, now: Instant) {
+        let (trouble, why) = (Trouble::of(error), error.to_string());
+        if trouble.is_the_routes() {
+            self.shared.outage.trouble_on(trouble, route, &why);
+            match self.shared.routes.refused(route, trouble, &why, now) {
+                true => self.window.park(entry, route),
+                false => self.window.again(entry.key, true, now),
+            }
+            return self.pace.answered();
+        }
+        self.shared.outage.trouble(trouble, &why);
+        self.shared.routes.probe_was_void(route, now);
+        let all = self.pace.failed(trouble, now);
+        self.window.again(entry.key, !all || trouble.may_be_one_message(), now);
+    }
+
+    /// For one entry more, however long.
+    fn has_room(&self) -> bool {
+        !self.large && self.bytes < bounds::IN_FLIGHT_BYTES_MAX
+    }
+
+    fn is_up(&self) -> bool {
+        self.shared.publisher.health() == Health::Ready
     }
 
     /// It stays where it is when the store can't bury it now.
     async fn bury(&mut self, entry: Claimed, reason: &str) {
+        let entry = self.window.entry(entry.key).unwrap_or(entry);
         if let Err(error) = self.store.bury(entry, reason).await {
             tracing::warn!(%error, reason, "a spooled message that will never be taken can't be buried yet");
             return self.window.again(entry.key, true, Instant::now());
@@ -322,7 +430,8 @@ impl Drain {
             self.shared.outage.over();
         }
         let drained = self.shared.counters.drained.load(Relaxed);
-        let now = Progress { empty, stuck: self.pace.is_failing(), drained };
+        let stuck = self.pace.is_failing() || (self.window.is_parked() && self.all_claimed);
+        let now = Progress { empty, stuck, drained };
         self.shared.drain.progress.send_if_modified(|progress| {
             let changed = *progress != now;
             *progress = now;

@@ -74,7 +74,7 @@ impl Late {
     }
 
     /// The publish has ended.
-    pub(super) fn end(&self, key: u64, end: End) {
+    fn end(&self, key: u64, end: End) {
         let mut state = self.state();
         state.waiting.remove(&key);
         state.ended.push((key, end));
@@ -115,13 +115,35 @@ pub(super) struct Appending {
 
 impl Appending {
     /// It succeeded, and its publish goes on.
-    pub(super) fn waits(self, key: u64) {
+    pub(super) fn waits(self, key: u64) -> Waiting {
         self.late.state().waiting.insert(key);
+        Waiting { late: self.late.clone(), key, end: End::InDoubt }
     }
 
     /// It succeeded after its publish had been confirmed.
     pub(super) fn ends_confirmed(self, key: u64) {
         self.late.end(key, End::Confirmed);
+    }
+}
+
+/// A publish that outlives its webhook's answer. It ends when this is dropped, whatever became of it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    late: Arc<Late>,
+    key: u64,
+    end: End,
+}
+
+impl Waiting {
+    /// The broker has the message.
+    pub(super) fn is_confirmed(&mut self) {
+        self.end = End::Confirmed;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.late.end(self.key, self.end);
     }
 }
 

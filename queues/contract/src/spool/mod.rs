@@ -7,7 +7,8 @@
 //! * [`spooled`]: [`Spooled`], the decorator: how one message becomes durable.
 //! * `broker`: what is known of the broker from how it answers; `outage`: the log's few lines about it.
 //! * `late`: publishes that outlive their webhook's answer.
-//! * `drain`: entries on their way to the broker; `window`: those that it knows; `pace`: how many at a time.
+//! * `drain`: entries on their way to the broker; `window`: those that it knows; `pace`: how many at a time;
+//!   `routes`: those that the broker refuses.
 //! * [`status`]: all of it for `/readyz` and `/metrics`.
 
 pub mod bounds;
@@ -21,6 +22,7 @@ mod drain;
 mod late;
 mod outage;
 mod pace;
+mod routes;
 mod window;
 
 pub use options::{Ack, SpoolOptions};

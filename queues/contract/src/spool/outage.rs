@@ -1,14 +1,16 @@
 //! The log's few lines about an outage: what is wrong and what to do, once; that it is over, once.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::bounds;
 use crate::handler::EnqueueError;
 
 /// What kind of trouble: each is told once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Trouble {
     Away,
     Late,
@@ -17,8 +19,6 @@ pub(super) enum Trouble {
     Unroutable,
     Misconfigured,
 }
-
-const KINDS: usize = 6;
 
 /// The same is told again after it was over for so long.
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
@@ -38,7 +38,12 @@ impl Trouble {
 
     /// Whether one message alone may be the reason.
     pub(super) fn may_be_one_message(self) -> bool {
-        matches!(self, Self::Rejected | Self::Unroutable)
+        matches!(self, Self::Rejected)
+    }
+
+    /// Whether it is about where the message should go: others may get to where they should.
+    pub(super) fn is_the_routes(self) -> bool {
+        matches!(self, Self::Full | Self::Unroutable | Self::Misconfigured)
     }
 
     /// Whether time alone may mend it.
@@ -68,8 +73,10 @@ pub(super) struct Outage {
 #[derive(Debug)]
 struct Open {
     began: Instant,
-    told: [Option<Instant>; KINDS],
+    told: HashMap<(Trouble, String), Instant>,
     draining: bool,
+    /// The broker took a message since trouble began: it isn't everybody's.
+    took_one: bool,
     /// Trouble was told, and nothing of its end yet.
     news: bool,
     drained: u64,
@@ -77,7 +84,14 @@ struct Open {
 
 impl Open {
     fn new() -> Self {
-        Self { began: Instant::now(), told: [None; KINDS], draining: false, news: true, drained: 0 }
+        Self {
+            began: Instant::now(),
+            told: HashMap::new(),
+            draining: false,
+            took_one: false,
+            news: true,
+            drained: 0,
+        }
     }
 }
 
@@ -88,26 +102,62 @@ impl Outage {
 
     /// Messages go to the spool, or stay there.
     pub(super) fn trouble(&self, trouble: Trouble, why: &str) {
-        let told = self.with(|open| {
+        self.trouble_on(trouble, "", why);
+    }
+
+    /// The same for those of one route, where a destination has more than one. Each has its own line, unless
+    /// none of them leads anywhere: then one stands for all.
+    pub(super) fn trouble_on(&self, trouble: Trouble, route: &str, why: &str) {
+        if !self.is_news(trouble, route) {
+            return;
+        }
+        let destination = self.destination.as_str();
+        let route = (!route.is_empty()).then_some(route);
+        match trouble {
+            Trouble::Misconfigured | Trouble::Unroutable => {
+                tracing::error!(destination, route, why, what_to_do = trouble.what_to_do(), "spooling");
+            }
+            _ => tracing::warn!(destination, route, why, what_to_do = trouble.what_to_do(), "spooling"),
+        }
+    }
+
+    fn is_news(&self, trouble: Trouble, route: &str) -> bool {
+        self.with(|open| {
             let open = open.get_or_insert_with(Open::new);
-            let last = &mut open.told[trouble as usize];
-            let old = last.is_some_and(|at| open.draining && at.elapsed() > TOLD_AGAIN);
+            let key = (trouble, route.to_owned());
+            let last = open.told.get(&key);
+            // A route that is refused stays so while others are drained.
+            let over = open.draining && !trouble.is_the_routes();
+            let tell = match last {
+                Some(at) => over && at.elapsed() > TOLD_AGAIN,
+                None if open.took_one => open.told.len() < bounds::ROUTES_MAX,
+                None => !open.told.keys().any(|(told, _)| *told == trouble),
+            };
             open.draining = false;
-            let tell = last.is_none() || old;
             if tell {
-                *last = Some(Instant::now());
+                open.told.insert(key, Instant::now());
                 open.news = true;
             }
             tell
-        });
-        let destination = self.destination.as_str();
-        match trouble {
-            _ if !told => {}
-            Trouble::Misconfigured | Trouble::Unroutable => {
-                tracing::error!(destination, why, what_to_do = trouble.what_to_do(), "spooling");
+        })
+    }
+
+    /// The broker took a live message.
+    pub(super) fn took_one(&self) {
+        self.with(|open| {
+            if let Some(open) = open {
+                open.took_one = true;
             }
-            _ => tracing::warn!(destination, why, what_to_do = trouble.what_to_do(), "spooling"),
-        }
+        });
+    }
+
+    /// The route takes messages again: if it doesn't once more, that is news, but not each few seconds.
+    pub(super) fn route_is_back(&self, route: &str) {
+        self.with(|open| {
+            if let Some(open) = open {
+                open.told.retain(|(_, told), at| told != route || at.elapsed() <= TOLD_AGAIN);
+            }
+        });
     }
 
     /// Messages of an earlier run are there.
@@ -129,6 +179,7 @@ impl Outage {
         self.with(|open| {
             let Some(open) = open else { return false };
             open.drained += 1;
+            open.took_one = true;
             open.draining = true;
             std::mem::take(&mut open.news)
         })
@@ -151,6 +202,20 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_has_a_line_of_its_own_while_others_lead_somewhere() {
+        let outage = Outage::new("exchange hooks");
+        assert!(outage.is_news(Trouble::Unroutable, "a"));
+        assert!(!outage.is_news(Trouble::Unroutable, "b"), "nothing goes anywhere: that was said");
+        outage.took_one();
+        assert!(outage.is_news(Trouble::Unroutable, "b"));
+        for _ in 0..10 {
+            assert!(!outage.is_news(Trouble::Unroutable, "a") && !outage.is_news(Trouble::Unroutable, "b"));
+            outage.is_news_that_one_drained();
+        }
+        assert!(outage.is_news(Trouble::Full, "b"), "another trouble");
+    }
 
     #[test]
     fn a_broker_that_comes_and_goes_is_not_told_each_time() {

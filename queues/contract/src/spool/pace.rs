@@ -37,7 +37,7 @@ impl Pace {
             probe_at: Some(now),
             probing: false,
             failing: false,
-            refused: refused(),
+            refused: refused_delays(),
             refusals: 0,
             slow_seen: 0,
             yielded_at: None,
@@ -52,9 +52,9 @@ impl Pace {
         }
     }
 
-    /// When the next probe is due, while there is trouble.
-    pub(super) fn probe_at(&self) -> Option<Instant> {
-        self.probe_at
+    /// When the next probe is due, while there is trouble; `None` while too many are on their way.
+    pub(super) fn probe_at(&self, in_flight: usize) -> Option<Instant> {
+        self.probe_at.filter(|_| in_flight < PROBES_MAX)
     }
 
     /// Whether the last that was heard is bad.
@@ -73,7 +73,7 @@ impl Pace {
     /// The broker took one.
     pub(super) fn confirmed(&mut self, now: Instant) {
         if self.failing {
-            self.refused = refused();
+            self.refused = refused_delays();
         }
         self.refusals = 0;
         (self.failing, self.probing, self.probe_at) = (false, false, None);
@@ -102,6 +102,18 @@ impl Pace {
             self.failing = true;
         }
         true
+    }
+
+    /// It refuses some of what it gets, and so it is there.
+    pub(super) fn answered(&mut self) {
+        (self.failing, self.probing, self.probe_at) = (false, false, None);
+    }
+
+    /// What was sent has told nothing of the broker: the next probe is due.
+    pub(super) fn probe_was_void(&mut self, now: Instant) {
+        if self.probe_at.is_some() {
+            self.probe_at = Some(now);
+        }
     }
 
     /// The connection is down, or live messages miss their deadlines.
@@ -133,7 +145,8 @@ impl Pace {
 /// Probes without an answer. A frozen broker's answers come when it thaws.
 const PROBES_MAX: usize = 8;
 
-fn refused() -> ExponentialBackoff {
+/// Delays for what the broker refuses.
+pub(super) fn refused_delays() -> ExponentialBackoff {
     unlimited(bounds::REFUSED_DELAY, bounds::REFUSED_DELAY_MAX)
 }
 
@@ -209,7 +222,7 @@ mod tests {
         let mut pace = Pace::new();
         (0..64).for_each(|_| pace.confirmed(Instant::now()));
         let now = Instant::now();
-        assert!(!pace.failed(Trouble::Rejected, now) && !pace.failed(Trouble::Unroutable, now));
+        assert!(!pace.failed(Trouble::Rejected, now) && !pace.failed(Trouble::Rejected, now));
         pace.confirmed(Instant::now());
         assert!(!pace.failed(Trouble::Rejected, now) && !pace.is_failing());
         assert!(!pace.failed(Trouble::Rejected, now));

@@ -12,9 +12,10 @@ use tokio_util::task::TaskTracker;
 use super::bounds;
 use super::broker::Broker;
 use super::drain::{Drain, Handle};
-use super::late::{End, Late};
+use super::late::{Late, Waiting};
 use super::options::{Ack, SpoolOptions};
 use super::outage::{Outage, Trouble};
+use super::routes::Routes;
 use super::status::{Counters, Left, Status, count};
 use super::store::SpoolStore;
 use crate::context::WebHookQueueContext;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) options: SpoolOptions,
     pub(super) broker: Broker,
     pub(super) outage: Outage,
+    pub(super) routes: Routes,
     pub(super) late: Arc<Late>,
     pub(super) drain: Handle,
     pub(super) counters: Counters,
@@ -62,6 +64,7 @@ impl Spooled {
             store,
             broker: Broker::new(options.ack_deadline),
             outage: Outage::new(&options.destination),
+            routes: Routes::default(),
             late: Late::new(),
             drain: Handle::new(),
             counters: Counters::default(),
@@ -77,7 +80,7 @@ impl Spooled {
             let watching = shared.clone();
             shared.draining.spawn(async move {
                 if let Err(error) = drain.await {
-                    watching.has_failed(&error.to_string());
+                    watching.has_failed(&format!("{error}; please report it"));
                 }
             });
         }
@@ -145,10 +148,10 @@ impl Spooled {
             Some(store) => store.depth().await,
             None => Some(Depth::default()),
         };
-        let why = match self.shared.publisher.health() {
+        let why = self.shared.failed.get().cloned().or_else(|| match self.shared.publisher.health() {
             Health::Ready => None,
             Health::NotReady(why) | Health::Failed(why) => Some(why),
-        };
+        });
         Left { depth, why }
     }
 
@@ -208,8 +211,11 @@ impl Shared {
         if self.options.ack == Ack::Spool {
             return self.spool(store, context).await;
         }
-        if let Some((trouble, why)) = self.obstacle() {
-            self.outage.trouble(trouble, &why);
+        let route = self.publisher.route(context);
+        if let Some((trouble, why)) = self.obstacle(&route) {
+            if !trouble.is_the_routes() {
+                self.outage.trouble(trouble, &why);
+            }
             let spooled = self.spool(store, context).await;
             return match spooled {
                 Err(disk) if !matches!(disk, EnqueueError::TooLarge { .. }) => {
@@ -224,20 +230,45 @@ impl Shared {
             Ok(Ok(receipt)) => {
                 self.bytes_max.store(self.publisher.message_bytes_max(), Relaxed);
                 self.broker.confirmed_live(began.elapsed());
+                self.is_routed(&route);
                 Ok(receipt)
             }
             Ok(Err(error @ EnqueueError::TooLarge { .. })) => Err(error),
             Ok(Err(error)) => {
-                self.broker.missed();
-                self.outage.trouble(Trouble::of(&error), &error.to_string());
+                self.has_refused(&route, &error);
                 self.spool(store, context).await
             }
             Err(_) => self.late(store, context, publishing, began).await,
         }
     }
 
+    /// An error is a missed deadline, unless the broker has answered: then it is the route's, or the message's.
+    fn has_refused(&self, route: &str, error: &EnqueueError) {
+        let (trouble, why) = (Trouble::of(error), error.to_string());
+        if trouble.is_the_routes() {
+            self.routes.refused(route, trouble, &why, Instant::now());
+            return self.outage.trouble_on(trouble, route, &why);
+        }
+        if !trouble.may_be_one_message() && self.broker.missed() {
+            self.drain.wake();
+        }
+        self.outage.trouble(trouble, &why);
+    }
+
+    /// The broker took a message that went this way.
+    pub(super) fn is_routed(&self, route: &str) {
+        if !self.routes.any() {
+            return;
+        }
+        self.outage.took_one();
+        if self.routes.took(route) {
+            self.outage.route_is_back(route);
+            self.drain.wake();
+        }
+    }
+
     /// Why a message shouldn't wait for the broker, if so.
-    fn obstacle(&self) -> Option<(Trouble, String)> {
+    fn obstacle(&self, route: &str) -> Option<(Trouble, String)> {
         if let Health::NotReady(why) | Health::Failed(why) = self.publisher.health() {
             return Some((Trouble::Away, why));
         }
@@ -246,6 +277,9 @@ impl Shared {
             let misses = bounds::MISSES_MAX;
             let why = format!("{misses} messages in a row were not confirmed within {deadline_ms} ms");
             return Some((Trouble::Late, why));
+        }
+        if let Some(obstacle) = self.routes.obstacle(route) {
+            return Some(obstacle);
         }
         self.late.is_full().then(|| {
             let why = format!("too many messages wait for a confirmation longer than {deadline_ms} ms");
@@ -336,13 +370,13 @@ impl Shared {
             },
             appended = &mut append => match appended {
                 Ok((key, receipt)) => {
-                    appending.waits(key);
+                    let waiting = appending.waits(key);
                     self.is_spooled();
                     let shared = self.clone();
                     self.tasks.spawn(async move {
                         let published = timeout_at(began + bounds::LATE_DEADLINE, publishing).await;
                         drop(room);
-                        shared.has_ended(key, matches!(published, Ok(Ok(_))));
+                        shared.has_ended(waiting, matches!(published, Ok(Ok(_))));
                     });
                     Ok(receipt)
                 }
@@ -355,18 +389,20 @@ impl Shared {
         }
     }
 
-    /// A bug of ours. What is in the spool is safe there, and the next process drains it.
-    fn has_failed(&self, why: &str) {
+    /// A bug of ours, or a store that this process can't use any more. What is in the spool stays there for
+    /// the next process.
+    pub(super) fn has_failed(&self, why: &str) {
         let destination = self.options.destination.as_str();
-        tracing::error!(destination, why, "the drain has failed: this process must end; please report it");
+        tracing::error!(destination, why, "the drain has failed: this process must end");
         let _ = self.failed.set(format!("the drain has failed: {why}"));
     }
 
-    fn has_ended(&self, key: u64, confirmed: bool) {
+    fn has_ended(&self, mut waiting: Waiting, confirmed: bool) {
         if confirmed {
             count(&self.counters.late_confirmed);
+            waiting.is_confirmed();
         }
-        self.late.end(key, if confirmed { End::Confirmed } else { End::InDoubt });
+        drop(waiting);
         self.drain.wake();
     }
 
@@ -381,7 +417,10 @@ impl Shared {
         }
         let bound = self.options.ack_deadline + bounds::LAST_RESORT;
         match timeout(bound, self.publisher.publish(context)).await {
-            Ok(Ok(receipt)) => Ok(receipt),
+            Ok(Ok(receipt)) => {
+                self.is_routed(&self.publisher.route(context));
+                Ok(receipt)
+            }
             Ok(Err(_)) | Err(_) => Err(disk),
         }
     }

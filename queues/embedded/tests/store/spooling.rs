@@ -84,6 +84,19 @@ async fn the_next_process_gets_what_the_last_one_had_claimed_and_not_removed() {
     assert_eq!(lane.depth().await.unwrap().messages, 0);
 }
 
+/// A clock that jumps must not make the same process claim an entry twice.
+#[tokio::test]
+async fn claims_end_with_the_process_and_not_with_the_clock() {
+    let dir = dir();
+    let spool = open(dir.path());
+    let lane = spool.lane("a").await.unwrap();
+    fill(&lane, 3).await;
+    assert_eq!(claim_all(&lane).await.len(), 3);
+    let years: i64 =
+        sql(dir.path(), "SELECT (min(expires_ms) / 1000 - unixepoch()) / 86400 / 366 FROM leases");
+    assert!(years >= 99, "{years}");
+}
+
 #[tokio::test]
 async fn destinations_are_apart_and_counted() {
     let dir = dir();

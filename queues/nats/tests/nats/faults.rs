@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use sluiced_nats::{NatsQueue, Options};
-use sluiced_queue::{EnqueueError, Health, WebHookQueueHandler, WebHookQueuePublisher};
+use sluiced_nats::{NatsConsumer, NatsQueue, Options};
+use sluiced_queue::{ConsumeError, EnqueueError, Health, WebHookQueueHandler, WebHookQueuePublisher};
 use sluiced_test_brokers::nats::Options as Server;
 use sluiced_test_brokers::{Direction, Flow, Nats, Proxy, until};
 use tokio::task::JoinSet;
@@ -294,4 +294,16 @@ async fn a_broker_that_stays_away_is_one_line_in_the_log() {
     assert_eq!((count("broker lost"), count("broker connected")), (1, 2), "{lines:#?}");
     assert_eq!(count("destination created"), 1);
     assert_eq!(count("fewer than three replicas"), 1, "an R1 stream is warned about, once: {lines:#?}");
+}
+
+/// A worker waits for its server by connecting again and again, and says so itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_cannot_connect_is_told_and_the_log_is_not() {
+    let lines = crate::support::record();
+    let nats = Nats::absent(nats::Options::default());
+    for _ in 0..3 {
+        let refused = NatsConsumer::connect(options(nats.url())).await;
+        assert!(matches!(&refused, Err(ConsumeError::Unavailable(_))), "{refused:?}");
+    }
+    assert_eq!(*lines.lock().unwrap(), [] as [String; 0]);
 }

@@ -53,6 +53,7 @@ async fn a_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_and_a_password() {
+    let lines = crate::support::record();
     let config = |password: &str| format!("authorization {{ user: \"a@b\", password: \"{password}\" }}\n");
     let mut nats = server(config("s3cret:1")).await;
     let with = |password: &str| Options {
@@ -65,6 +66,9 @@ async fn a_user_and_a_password() {
         Options { url: vec![nats.url().replace("//", "//a%40b:s3cret%3A1@")], ..options(nats.url()) };
     until_ready(&NatsQueue::start(in_url).unwrap()).await;
     lets_in(&mut nats, right, wrong, Some(config("s3cret:2"))).await;
+    let lines = lines.lock().unwrap().clone();
+    assert!(lines.iter().any(|line| line.contains("credentials refused")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("s3cret")), "{lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

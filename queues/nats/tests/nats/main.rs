@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod connection;
 mod dead;
 mod faults;
+mod kept;
 mod login;
 mod publish;
 mod streams;

@@ -88,7 +88,20 @@ async fn handlers_of_one_stream_have_message_ids_of_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_sender_puts_into_names_and_headers_goes_through_and_comes_back() {
     let nats = sluiced_test_brokers::Nats::start().await;
-    let odd = ["", "a b", "*", ">", "a.b", "\r\nPUB x 1\r\n", "é\u{85}\u{7f}", "$JS.API", &"x".repeat(3000)];
+    let odd = [
+        "",
+        "a b",
+        "*",
+        ">",
+        "a.b",
+        "\r\nPUB x 1\r\n",
+        "é\u{85}\u{7f}",
+        "a\0b",
+        " a\t",
+        ":",
+        "$JS.API",
+        &"x".repeat(3000),
+    ];
     let mut subjects = HashSet::new();
     let mut expected = Vec::new();
     for format in [Format::Context, Format::CloudEvents, Format::Raw] {

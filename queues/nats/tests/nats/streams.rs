@@ -72,7 +72,7 @@ async fn a_full_stream_is_full_by_messages_and_by_bytes_and_takes_again_when_the
 async fn what_the_server_would_refuse_is_too_large_here_and_what_it_takes_is_not() {
     let nats = Nats::with(Server { max_payload: Some(64 << 10), ..Server::default() }).await;
     let before = Options { message_bytes_max: Some(123_456), ..options("nats://127.0.0.1:1".into()) };
-    assert_eq!(NatsQueue::start(before).unwrap().message_bytes_max(), 123_456 - 1024, "what was last known");
+    assert_eq!(NatsQueue::start(before).unwrap().message_bytes_max(), 123_456, "what was last known");
     for format in [Format::Context, Format::CloudEvents, Format::Raw] {
         let queue = NatsQueue::start(Options { format, ..options(nats.url()) }).unwrap();
         until_ready(&queue).await;
@@ -226,6 +226,16 @@ async fn options_that_cant_be_meant_so_name_the_way_out() {
         start(|o| (o.token, o.nkey_file) = (Some("t".into()), Some("/x".into()))).contains("token, nkey")
     );
     assert!(start(|o| o.ack_timeout = Duration::ZERO).contains("ack_timeout"));
+    assert!(start(|o| o.publish_deadline = Duration::MAX).contains("publish_deadline"));
+    assert!(start(|o| o.ping_interval = Duration::MAX).contains("ping_interval"));
+    assert!(start(|o| o.inbox_prefix = Some("a b".into())).contains("inboxes"));
+    assert!(start(|o| o.domain = Some("a.*".into())).contains("domain"));
+    for handler in ["", "a\r\nb", "retry-1", "a/retry-1", "dead-7"] {
+        let named = Options { handler: Some(handler.into()), ..Options::default() };
+        assert!(NatsQueue::start(named).unwrap_err().to_string().contains("handler"), "{handler:?}");
+        let queue = NatsQueue::start(Options::default()).unwrap();
+        assert!(queue.to(Destination::default(), handler).is_err(), "{handler:?}");
+    }
     let secret =
         Options { token: Some("s3cret".into()), url: vec!["nats://u:s3cret@h".into()], ..Options::default() };
     assert!(!format!("{secret:?}").contains("s3cret"));

@@ -1,44 +1,57 @@
 //! Connections that are cut while messages are on their way: what has a receipt is in the queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties};
-use sluiced_queue::{WebHookQueueConsumer, WebHookQueueHandler, WebHookQueuePublisher};
+use sluiced_queue::{
+    EnqueueError, Health, WebHookQueueConsumer, WebHookQueueContext, WebHookQueueHandler,
+    WebHookQueuePublisher,
+};
 use sluiced_rabbitmq::Options;
-use sluiced_test_brokers::{Direction, Proxy, RabbitMq, until};
+use sluiced_test_brokers::{Direction, Flow, Proxy, RabbitMq, until};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::raw::Raw;
 use crate::support::{LEASE, options, ready, scenario, started, webhook, worker};
 
-const ROUNDS: u64 = 20;
+const ROUNDS: u64 = 16;
 const PUBLISHERS: usize = 64;
 
-#[tokio::test(flavor = "multi_thread")]
+/// More threads than cores: publishes meet in all their steps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn cuts() {
     let broker = RabbitMq::start().await;
     scenario("no receipt without its message", no_receipt_without_its_message(&broker)).await;
     scenario("a retry is nowhere lost", a_retry_is_nowhere_lost(&broker)).await;
     scenario("an unanswered channel is not reused", an_unanswered_channel_is_not_reused(&broker)).await;
+    scenario("what is given up unwritten", what_is_given_up_unwritten_costs_nobody(&broker)).await;
 }
 
+/// Long messages among short ones: on one channel for all they would overtake one another between getting their
+/// number and being written. And in every second round the broker gets no more while its confirmations still come:
+/// those for what it has; then the connection is cut.
 async fn no_receipt_without_its_message(broker: &RabbitMq) {
     let proxy = Proxy::to(broker.address()).await;
     let url = vec![broker.url_at(proxy.port())];
-    let queue = started(Options { url, ..options(broker, "cut") }).await;
+    let publish_deadline = Duration::from_secs(2);
+    let queue = started(Options { url, publish_deadline, ..options(broker, "cut") }).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut publishers = JoinSet::new();
-    for _ in 0..PUBLISHERS {
+    for publisher in 0..PUBLISHERS {
         let (queue, stop) = (queue.clone(), stop.clone());
+        let long = publisher % 16 == 0;
         publishers.spawn(async move {
             let (mut confirmed, mut failed) = (Vec::new(), 0_u32);
             while !stop.load(Ordering::Relaxed) {
-                let context = webhook();
+                let mut context = webhook();
+                if long {
+                    context.data = sluiced_queue::Data::Text("x".repeat(300_000));
+                }
                 match queue.enqueue(&context).await {
                     Ok(_) => confirmed.push(context.message_id),
                     Err(_) => {
@@ -52,9 +65,25 @@ async fn no_receipt_without_its_message(broker: &RabbitMq) {
     }
     for round in 0..ROUNDS {
         ready(&queue).await;
-        let direction = if round % 2 == 0 { Direction::Up } else { Direction::Down };
-        proxy.cut_after(direction, 4_000 + round * 7_919 % 60_000);
-        until("the connection is cut", async || !proxy.cut_pending(direction)).await;
+        // A connection that lives so long is replaced soon.
+        tokio::time::sleep(Duration::from_millis(110 + round)).await;
+        if round % 2 == 0 {
+            proxy.set(Direction::Up, Flow::Stall);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            proxy.cut();
+            proxy.pass();
+        } else {
+            let direction = if round % 4 == 1 { Direction::Up } else { Direction::Down };
+            proxy.cut_after(direction, 4_000 + round * 79_190 % 600_000);
+            let began = Instant::now();
+            while proxy.cut_pending(direction) && began.elapsed() < Duration::from_secs(3) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if proxy.cut_pending(direction) {
+                proxy.cut();
+            }
+        }
+        until("the loss is known", async || queue.health() != Health::Ready).await;
     }
     stop.store(true, Ordering::Relaxed);
     let ends = publishers.join_all().await;
@@ -86,17 +115,56 @@ async fn an_unanswered_channel_is_not_reused(broker: &RabbitMq) {
     let void = sluiced_rabbitmq::Destination { exchange: Some("void".into()), ..Default::default() };
     let unroutable = queue.to(void, "void").unwrap();
     ready(&unroutable).await;
-    for _ in 0..5 {
+    let four = async || (0..4).map(|_| queue.publish(&webhook())).collect::<JoinSet<_>>().join_all().await;
+    until("all channels are open", async || four().await.iter().all(Result::is_ok)).await;
+    let before = pool(broker).await;
+    assert!(before.len() >= 4, "{before:?}");
+    for round in 0..5 {
         ready(&queue).await;
-        proxy.set(Direction::Down, sluiced_test_brokers::Flow::Stall);
-        let publishes = (0..4).map(|_| queue.publish(&webhook())).collect::<JoinSet<_>>().join_all().await;
+        proxy.set(Direction::Down, Flow::Stall);
+        let publishes = four().await;
         assert!(publishes.iter().all(Result::is_err), "{publishes:?}");
         proxy.pass();
+        if round == 0 {
+            until("others are open", async || four().await.iter().all(Result::is_ok)).await;
+            let after = pool(broker).await;
+            assert!(before.is_disjoint(&after), "unanswered channels are used again: {before:?}, {after:?}");
+        }
         for _ in 0..20 {
             assert!(unroutable.enqueue(&webhook()).await.is_err(), "a late confirmation met another message");
         }
     }
     assert_eq!(proxy.connections_total(), 1, "late answers cost channels, not the connection");
+}
+
+/// More than the connection takes while the network swallows it: the library would close the channel of what is
+/// given up before it writes that, and the broker ends a connection on whose closed channels something comes.
+async fn what_is_given_up_unwritten_costs_nobody(broker: &RabbitMq) {
+    let proxy = Proxy::to(broker.address()).await;
+    let url = vec![broker.url_at(proxy.port())];
+    let publish_deadline = Duration::from_millis(300);
+    let queue = started(Options { url, publish_deadline, ..options(broker, "unwritten") }).await;
+    let mut large = webhook();
+    large.data = sluiced_queue::Data::Text("x".repeat(600_000));
+    let at_once = async |context: &WebHookQueueContext| {
+        (0..64).map(|_| queue.publish(context)).collect::<JoinSet<_>>().join_all().await
+    };
+    until("all channels are open", async || at_once(&webhook()).await.iter().all(Result::is_ok)).await;
+    proxy.set(Direction::Up, Flow::Stall);
+    let given_up = at_once(&large).await;
+    assert!(given_up.iter().all(|end| matches!(end, Err(EnqueueError::TimedOut { .. }))), "{given_up:?}");
+    proxy.pass();
+    for _ in 0..5 {
+        until("it goes on", async || queue.enqueue(&webhook()).await.is_ok()).await;
+    }
+    assert_eq!(proxy.connections_total(), 1, "what was given up costs channels, not the connection");
+}
+
+/// The numbers of the channels that publish: RabbitMQ's own list of those in confirm mode.
+async fn pool(broker: &RabbitMq) -> BTreeSet<u32> {
+    let list = broker.ctl(&["list_channels", "number", "confirm", "vhost"]).await;
+    let number = |line: &str| line.split_once("\ttrue").and_then(|(number, _)| number.parse().ok());
+    list.lines().filter_map(number).collect()
 }
 
 /// A worker whose connection is cut at every possible step of giving messages back, or up.

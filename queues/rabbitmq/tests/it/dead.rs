@@ -4,21 +4,36 @@ use std::time::Duration;
 
 use lapin::options::{BasicGetOptions, BasicNackOptions};
 use lapin::types::AMQPValue;
-use sluiced_queue::{DeadLetter, DeadLetterError, DeadLetterStore, WebHookQueueConsumer};
+use sluiced_queue::{
+    DeadLetter, DeadLetterError, DeadLetterStore, WebHookQueueConsumer, WebHookQueueHandler,
+    WebHookQueuePublisher,
+};
 use sluiced_rabbitmq::{Options, RabbitMqDeadLetters};
 use sluiced_test_brokers::{Proxy, RabbitMq, until};
+use tokio::task::JoinSet;
 
 use crate::raw::Raw;
 use crate::support::{enqueued, options, received_one, scenario, started, webhook, worker};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters() {
-    let broker = RabbitMq::start().await;
+    let broker = RabbitMq::with("channel_max = 60\n").await;
+    scenario("few channels are enough", few_channels_are_enough(&broker)).await;
     scenario("with the reason", with_the_reason(&broker)).await;
     scenario("looking takes nothing away", looking_takes_nothing_away(&broker)).await;
     scenario("retried and purged", retried_and_purged(&broker)).await;
     scenario("given up by RabbitMQ", given_up_by_rabbitmq(&broker)).await;
     scenario("a look that breaks off", a_look_that_breaks_off(&broker)).await;
+}
+
+/// A broker may allow fewer channels than we would use; questions about queues need some besides.
+async fn few_channels_are_enough(broker: &RabbitMq) {
+    let queue = started(options(broker, "few")).await;
+    let publishes = (0..256).map(|_| queue.publish(&webhook())).collect::<JoinSet<_>>();
+    let answers = publishes.join_all().await;
+    assert!(answers.iter().all(Result::is_ok), "{:?}", answers.iter().find(|answer| answer.is_err()));
+    assert_eq!(queue.depth().await.map(|depth| depth.messages), Some(256));
+    queue.close().await;
 }
 
 /// So many dead letters of this queue.

@@ -1,5 +1,7 @@
 //! A broker that is well: what is confirmed is there, and what isn't there is no success.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lapin::options::*;
@@ -7,7 +9,7 @@ use sluiced_queue::{
     Durable, EnqueueError, Format, Health, WebHookQueueContext, WebHookQueueHandler, WebHookQueuePublisher,
 };
 use sluiced_rabbitmq::{Destination, Options, RabbitMqQueue, check};
-use sluiced_test_brokers::{RabbitMq, until, until_within};
+use sluiced_test_brokers::{Direction, Flow, Proxy, RabbitMq, until, until_within};
 use tokio::task::JoinSet;
 
 use crate::raw::{Raw, text};
@@ -233,8 +235,11 @@ async fn a_missing_queue_is_not_declared(broker: &RabbitMq) {
     let refused = queue.enqueue(&webhook()).await;
     assert!(matches!(refused, Err(EnqueueError::Unroutable(_))), "{refused:?}");
     assert!(check(&options).await.unwrap_err().contains("NOT_FOUND"));
-    Raw::connect(&broker.url()).await.declare("forbidden", &[("x-queue-type", text("quorum"))]).await;
+    let raw = Raw::connect(&broker.url()).await;
+    let began = Instant::now();
+    raw.declare("forbidden", &[("x-queue-type", text("quorum"))]).await;
     ready(&queue).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "somebody else's new queue: {:?}", began.elapsed());
     enqueued(&queue, &webhook()).await;
     let queues = broker.ctl(&["list_queues", "name"]).await;
     assert!(!queues.contains("forbidden.dead"), "{queues}");
@@ -249,6 +254,43 @@ async fn a_deleted_queue_is_declared_again(broker: &RabbitMq) {
     assert!(matches!(refused, Err(EnqueueError::Unroutable(_))), "{refused:?}");
     until("the queue is declared again", async || queue.enqueue(&webhook()).await.is_ok()).await;
     assert_eq!(raw.count("deleted").await, 1);
+    // Late answers: many a message is on its way while the queue is being created.
+    let proxy = Proxy::to(broker.address()).await;
+    let url = vec![broker.url_at(proxy.port())];
+    let far = started(Options { url, ..options(broker, "deleted") }).await;
+    proxy.set(Direction::Down, Flow::Delay(Duration::from_millis(150)));
+    no_receipt_in_a_queues_first_second(&far, &raw).await;
+}
+
+/// Many publish all the while that the queue is deleted and declared again, and again it isn't trusted at once.
+async fn no_receipt_in_a_queues_first_second(queue: &RabbitMqQueue, raw: &Raw) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut publishers = JoinSet::new();
+    for _ in 0..32 {
+        let (queue, stop) = (queue.clone(), stop.clone());
+        publishers.spawn(async move {
+            let mut confirmed = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                match queue.enqueue(&webhook()).await {
+                    Ok(_) => confirmed.push((began, Instant::now())),
+                    Err(_) => tokio::time::sleep(Duration::from_micros(200)).await,
+                }
+            }
+            confirmed
+        });
+    }
+    raw.channel.queue_delete("deleted".into(), QueueDeleteOptions::default()).await.unwrap();
+    let deleted = Instant::now();
+    until("the queue is there", async || raw.exists("deleted").await).await;
+    // By this much later than it was created, at most.
+    let seen = Instant::now() - Duration::from_millis(100);
+    until("the queue is ready", async || queue.health() == Health::Ready).await;
+    stop.store(true, Ordering::Relaxed);
+    let confirmed: Vec<(Instant, Instant)> = publishers.join_all().await.into_iter().flatten().collect();
+    let early =
+        confirmed.iter().filter(|(began, ended)| *began > deleted && *ended < seen + Duration::from_secs(1));
+    assert_eq!(early.count(), 0, "receipts from a queue's first second");
 }
 
 async fn an_exchange_with_a_routing_key(broker: &RabbitMq) {
@@ -306,6 +348,11 @@ async fn wrong_credentials(broker: &RabbitMq) {
     })
     .await;
     assert_ne!(queue.health(), Health::Ready);
+    // Nothing more is needed than to write, once everything is there.
+    broker.ctl(&["set_permissions", "reader", "^$", ".*", "^$"]).await;
+    let url = broker.url().replace("guest:guest", "reader:made-up");
+    let writer = started(Options { url: vec![url], ..options(broker, "persistent") }).await;
+    enqueued(&writer, &webhook()).await;
 }
 
 /// The answer to a publish that nobody waits for must not be taken for another's. A returned message comes back

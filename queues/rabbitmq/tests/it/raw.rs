@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_millis(700);
 /// A plain connection and a channel.
 pub(crate) struct Raw {
     /// Ends when dropped.
-    pub(crate) _connection: Connection,
+    connection: Connection,
     pub(crate) channel: Channel,
 }
 
@@ -26,7 +26,7 @@ impl Raw {
     pub(crate) async fn connect(url: &str) -> Self {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
-        Self { _connection: connection, channel }
+        Self { connection, channel }
     }
 
     pub(crate) async fn declare(&self, name: &str, arguments: &[(&str, AMQPValue)]) {
@@ -38,6 +38,13 @@ impl Raw {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let queue = self.channel.queue_declare(name.into(), options, FieldTable::default()).await.unwrap();
         queue.message_count()
+    }
+
+    /// Whether there is such a queue. A channel doesn't survive that there is none.
+    pub(crate) async fn exists(&self, name: &str) -> bool {
+        let channel = self.connection.create_channel().await.unwrap();
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare(name.into(), options, FieldTable::default()).await.is_ok()
     }
 
     /// Takes one message away.

@@ -11,7 +11,7 @@ use crate::double::{Asked, Double, Reply, between, error, error_with, there};
 use crate::support::{DEADLINE, message, not_ready, options, ready};
 
 /// A double whose answers to sends are these, one after the other, the last one for ever; the queue is there.
-async fn answering(replies: Vec<Reply>) -> Double {
+pub(super) async fn answering(replies: Vec<Reply>) -> Double {
     let next = std::sync::atomic::AtomicUsize::new(0);
     Double::start(move |asked: &Asked, _| {
         if !asked.is_send() {

@@ -76,6 +76,20 @@ async fn a_late_error_makes_it_the_drains() {
     assert_eq!(broker.stored(), [webhook.message_id]);
 }
 
+/// A bug in a backend that shows late: nobody would ever say that the publish has ended.
+#[tokio::test(start_paused = true)]
+async fn a_late_publish_that_panics_makes_it_the_drains() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    let spooled = spooled(&broker, &disk);
+    broker.then([Act::Panic(Duration::from_secs(3))]);
+    let webhook = webhook();
+    assert_eq!(send(&spooled, &webhook).await, (Ok(Durable::Spool), 250));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(broker.tried().len(), 1);
+    disk.is_empty().await;
+    assert_eq!(broker.stored(), [webhook.message_id]);
+}
+
 /// The disk's answer takes longer than the broker's: the broker's counts, and the copy goes.
 #[tokio::test(start_paused = true)]
 async fn a_confirmation_during_the_append_is_the_brokers_receipt() {

@@ -28,8 +28,8 @@ pub(super) enum Act {
     Fail(Duration, EnqueueError),
     /// Never answers.
     Nothing,
-    /// Has a bug.
-    Panic,
+    /// Has a bug, which shows after so long.
+    Panic(Duration),
 }
 
 pub(super) fn now() -> Act {
@@ -60,8 +60,10 @@ struct State {
     in_flight: usize,
     in_flight_most: usize,
     closed: bool,
-    /// Messages that are always refused.
-    poison: BTreeSet<Uuid>,
+    /// Messages that always meet the same end.
+    poison: BTreeMap<Uuid, Act>,
+    /// Receivers to whose messages no route leads.
+    no_route: BTreeSet<String>,
 }
 
 impl Broker {
@@ -76,7 +78,8 @@ impl Broker {
             in_flight: 0,
             in_flight_most: 0,
             closed: false,
-            poison: BTreeSet::new(),
+            poison: BTreeMap::new(),
+            no_route: BTreeSet::new(),
         };
         Arc::new(Self { state: Mutex::new(state) })
     }
@@ -109,7 +112,15 @@ impl Broker {
     }
 
     pub(super) fn poison(&self, id: Uuid) {
-        self.lock().poison.insert(id);
+        self.always(id, fails(EnqueueError::Rejected("poison".into())));
+    }
+
+    pub(super) fn always(&self, id: Uuid, act: Act) {
+        self.lock().poison.insert(id, act);
+    }
+
+    pub(super) fn no_route(&self, receivers: &[&str]) {
+        self.lock().no_route = receivers.iter().map(|receiver| (*receiver).to_owned()).collect();
     }
 
     pub(super) fn tried(&self) -> Vec<Uuid> {
@@ -177,8 +188,13 @@ impl WebHookQueueHandler for Publisher {
 }
 
 impl WebHookQueuePublisher for Publisher {
+    fn route(&self, context: &WebHookQueueContext) -> String {
+        context.receiver.clone()
+    }
+
     fn publish(&self, context: &WebHookQueueContext) -> Publishing {
         let (broker, id, bytes) = (self.0.clone(), context.message_id, context.encode().len());
+        let receiver = context.receiver.clone();
         Box::pin(async move {
             let act = {
                 let mut state = broker.lock();
@@ -188,9 +204,11 @@ impl WebHookQueuePublisher for Publisher {
                     return Err(EnqueueError::TooLarge { bytes, bytes_max });
                 }
                 let otherwise = state.otherwise.clone();
-                match state.poison.contains(&id) {
-                    true => fails(EnqueueError::Rejected("poison".into())),
-                    false => state.script.pop_front().unwrap_or(otherwise),
+                let no_route = state.no_route.contains(&receiver);
+                match state.poison.get(&id) {
+                    Some(act) => act.clone(),
+                    None if no_route => fails(EnqueueError::Unroutable(receiver)),
+                    None => state.script.pop_front().unwrap_or(otherwise),
                 }
             };
             let counted = InFlight::new(broker.clone());
@@ -206,7 +224,10 @@ impl WebHookQueuePublisher for Publisher {
                     Err(error)
                 }
                 Act::Nothing => std::future::pending().await,
-                Act::Panic => panic!("a bug in a backend"),
+                Act::Panic(after) => {
+                    sleep(after).await;
+                    panic!("a bug in a backend")
+                }
             }
         })
     }
@@ -233,6 +254,10 @@ struct Stored {
     no_burials: u32,
     /// The next claim panics.
     bug: bool,
+    /// One claim gives so many at most.
+    claim_most: Option<usize>,
+    /// It can't be read any more.
+    broken: bool,
 }
 
 impl Disk {
@@ -258,6 +283,14 @@ impl Disk {
 
     pub(super) fn has_a_bug(&self) {
         self.lock().bug = true;
+    }
+
+    pub(super) fn claim_most(&self, count: usize) {
+        self.lock().claim_most = Some(count);
+    }
+
+    pub(super) fn is_broken(&self) {
+        self.lock().broken = true;
     }
 
     pub(super) fn ids(&self) -> Vec<Uuid> {
@@ -334,6 +367,10 @@ impl SpoolStore for Lane {
         let bug = std::mem::take(&mut self.0.lock().bug);
         assert!(!bug, "a bug in the store");
         let mut state = self.0.lock();
+        if state.broken {
+            return Err(ConsumeError::Failed("the disk image is malformed".into()));
+        }
+        let max = max.min(state.claim_most.unwrap_or(max));
         let mut claimed = Vec::new();
         for (key, (_, message)) in &state.entries {
             if claimed.len() < max && !state.claimed.contains_key(key) {
@@ -428,6 +465,11 @@ pub(super) fn webhook_of(bytes: usize) -> WebHookQueueContext {
         request: RequestFacts { method: "POST".into(), path: "/".into(), ..RequestFacts::default() },
         dedupe_for: None,
     }
+}
+
+/// One of this receiver.
+pub(super) fn webhook_to(receiver: &str) -> WebHookQueueContext {
+    WebHookQueueContext { receiver: receiver.into(), ..webhook() }
 }
 
 pub(super) fn webhook() -> WebHookQueueContext {

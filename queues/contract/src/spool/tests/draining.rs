@@ -152,7 +152,7 @@ async fn a_publish_that_panics_is_tried_again() {
     broker.goes_down();
     let spooled = spooled(&broker, &disk);
     let ids = fill(&spooled, 3).await;
-    broker.then([Act::Panic]);
+    broker.then([Act::Panic(Duration::ZERO)]);
     broker.comes_back(now());
     disk.is_empty().await;
     let mut stored = broker.stored();
@@ -230,4 +230,131 @@ async fn a_spooled_message_is_the_message() {
     let stored = disk.contexts();
     assert_eq!(stored, [webhook]);
     assert_eq!(spooled.depth().await.unwrap().messages, 1);
+}
+
+/// Probes that hang are waited for: a drain that spins meanwhile takes a whole core.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_stays_frozen_is_waited_for_in_peace() {
+    let (broker, disk) = (Broker::new(Act::Nothing), Disk::new());
+    let spooled = spooled(&broker, &disk);
+    for _ in 0..100 {
+        assert_eq!(send(&spooled, &webhook()).await.0, Ok(Durable::Spool));
+    }
+    // A paused clock moves on only when there is nothing left to do.
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(disk.ids().len(), 100);
+    broker.otherwise(now());
+    sleep(Duration::from_secs(45)).await;
+    assert!(disk.ids().is_empty());
+}
+
+/// The same for entries that wait for the memory of those under way.
+#[tokio::test(start_paused = true)]
+async fn entries_that_find_no_room_are_waited_for_in_peace() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.bytes_max(64 << 20);
+    broker.goes_down();
+    let spooled = spooled(&broker, &disk);
+    for _ in 0..4 {
+        assert_eq!(send(&spooled, &webhook_of(3 << 20)).await.0, Ok(Durable::Spool));
+    }
+    broker.comes_back(after(20_000));
+    disk.is_empty().await;
+    assert_eq!(broker.stored().len(), 4);
+}
+
+/// A message that always takes too long, and all the memory there is for entries, holds up nobody.
+#[tokio::test(start_paused = true)]
+async fn a_large_message_that_always_times_out_does_not_hold_up_the_others() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.bytes_max(64 << 20);
+    broker.goes_down();
+    let spooled = spooled(&broker, &disk);
+    let large = webhook_of(5 << 20);
+    assert_eq!(send(&spooled, &large).await.0, Ok(Durable::Spool));
+    let ids = fill(&spooled, 2_000).await;
+    broker.always(large.message_id, Act::Nothing);
+    broker.comes_back(after(5));
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(disk.ids(), [large.message_id]);
+    assert_eq!(broker.stored(), ids);
+}
+
+/// Nor does one over which a backend always panics.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_always_panics_does_not_hold_up_the_others() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.goes_down();
+    let spooled = spooled(&broker, &disk);
+    let ids = fill(&spooled, 50).await;
+    broker.always(ids[0], Act::Panic(Duration::ZERO));
+    broker.comes_back(now());
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(disk.ids(), [ids[0]]);
+}
+
+/// A store may give less than it has, for many reasons: it is empty when it gives nothing.
+#[tokio::test(start_paused = true)]
+async fn the_spool_is_empty_when_nothing_is_left_and_not_before() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.goes_down();
+    let earlier = spooled(&broker, &disk);
+    fill(&earlier, 30).await;
+    earlier.finish(Instant::now()).await;
+    disk.restarted();
+    disk.claim_most(10);
+    broker.comes_back(now());
+    let later = spooled(&broker, &disk);
+    assert_eq!(later.drained(Duration::from_secs(30)).await, Ok(30));
+    assert!(disk.ids().is_empty());
+}
+
+/// Dead letters are no probes: the broker hasn't been asked.
+#[tokio::test(start_paused = true)]
+async fn many_that_will_never_be_taken_cost_no_second_each() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.goes_down();
+    let spooled = spooled(&broker, &disk);
+    for n in 0..100 {
+        let large = webhook_of(5_000);
+        assert_eq!(send(&spooled, &large).await.0, Ok(Durable::Spool));
+        if n % 2 == 0 {
+            disk.damage(large.message_id);
+        }
+    }
+    let ids = fill(&spooled, 5).await;
+    broker.bytes_max(1_500);
+    broker.comes_back(now());
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((broker.stored(), disk.buried().len()), (ids, 100));
+}
+
+/// What an earlier broker said is no verdict while this one can't be asked.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_buried_for_its_length_while_the_broker_is_away() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    broker.goes_down();
+    let spooled = spooled(&broker, &disk);
+    let large = webhook_of(5_000);
+    assert_eq!(send(&spooled, &large).await.0, Ok(Durable::Spool));
+    broker.bytes_max(1_500);
+    sleep(Duration::from_secs(60)).await;
+    assert!(disk.buried().is_empty());
+    broker.bytes_max(50_000);
+    broker.comes_back(now());
+    disk.is_empty().await;
+    assert_eq!(broker.stored(), [large.message_id]);
+}
+
+/// It would go on acknowledging what nobody will ever send.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_can_never_be_read_again_ends_the_process() {
+    let (broker, disk) = (Broker::new(now()), Disk::new());
+    let spooled = spooled(&broker, &disk);
+    disk.is_broken();
+    sleep(Duration::from_secs(5)).await;
+    let Health::Failed(why) = spooled.health() else { panic!("{:?}", spooled.health()) };
+    assert!(why.contains("malformed"), "{why}");
+    let left = spooled.drained(Duration::from_secs(30)).await.unwrap_err();
+    assert!(left.why.unwrap().contains("malformed"));
 }

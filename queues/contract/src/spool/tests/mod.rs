@@ -4,4 +4,5 @@
 mod acknowledging;
 mod doubles;
 mod draining;
+mod routes;
 mod stopping;

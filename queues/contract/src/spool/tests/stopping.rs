@@ -94,3 +94,22 @@ async fn waiting_for_an_empty_spool_gives_up_when_nothing_moves() {
     broker.health(Health::Ready);
     assert_eq!(spooled.drained(Duration::from_secs(30)).await, Ok(5));
 }
+
+/// A confirmation that comes while the last entries are waited for takes its copy out all the same.
+#[tokio::test(start_paused = true)]
+async fn a_late_confirmation_at_the_very_end_is_no_duplicate() {
+    let (broker, disk) = (Broker::new(after(6_000)), Disk::new());
+    let spooled = spooled(&broker, &disk);
+    let webhook = webhook();
+    assert_eq!(send(&spooled, &webhook).await, (Ok(Durable::Spool), 250));
+    // Something that hangs in the drain until the grace is over.
+    broker.goes_down();
+    assert_eq!(send(&spooled, &self::webhook()).await.0, Ok(Durable::Spool));
+    broker.comes_back(Act::Nothing);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    broker.goes_down();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let left = spooled.finish(Instant::now() + Duration::from_secs(10)).await;
+    assert_eq!(broker.stored(), [webhook.message_id]);
+    assert!(!disk.ids().contains(&webhook.message_id), "{left:?}");
+}
