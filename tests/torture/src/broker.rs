@@ -157,7 +157,7 @@ impl Broker {
         match step.fault {
             Fault::Cut => self.proxy.cut_after(Direction::Up, random.between(1, CUT_WITHIN_BYTES)),
             Fault::CutAnswers => {
-                self.proxy.cut_after(Direction::Down, random.between(1, CUT_WITHIN_BYTES / 10))
+                self.proxy.cut_after(Direction::Down, random.between(1, CUT_WITHIN_BYTES / 10));
             }
             Fault::Delay => both(Flow::Delay(Duration::from_millis(random.between(20, 600)))),
             Fault::Throttle => both(Flow::Throttle(random.between(2_000, 200_000) as u32)),

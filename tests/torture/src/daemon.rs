@@ -284,7 +284,7 @@ impl<'a> Daemon<'a> {
         command.args(["serve", "--listen", &listen, "--ops-listen", &ops, "--log-format", "json"]);
         command.arg(format!("--receiver=github=text:{SECRET}")).arg("--data-dir").arg(&data);
         command.args(&self.setup.queue);
-        let dice = self.random.next();
+        let dice = self.random.number();
         self.setup.disk.load(self.setup.shims, &mut command, &self.setup.store(&data), dice);
         let stdin = match &self.socket {
             Some(socket) => {

@@ -79,7 +79,7 @@ impl Plan {
 /// A third of the rounds have one, and those that ask for what only an exchange can have.
 fn choose_exchange(seed: u64, allowed: impl Fn(&Fault) -> bool) -> bool {
     match (allowed(&Fault::Unroutable), allowed(&Fault::Deleted)) {
-        (true, true) => seed % 3 == 0,
+        (true, true) => seed.is_multiple_of(3),
         (unroutable, _) => unroutable,
     }
 }
@@ -108,7 +108,7 @@ fn steps(random: &mut Random, of: &[Fault], first: Option<Fault>, end: Duration)
             _ => *random.choose(of),
         };
         let lasts = Duration::from_millis(length(random, fault));
-        steps.push(Step { at, fault, lasts, dice: random.next() });
+        steps.push(Step { at, fault, lasts, dice: random.number() });
         at += lasts + Duration::from_millis(random.between(200, 1200));
     }
     steps

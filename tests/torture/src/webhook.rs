@@ -40,7 +40,7 @@ pub fn body(id: &str) -> Vec<u8> {
     let mut text = format!("{{\"delivery\":\"{id}\",\r\n \"odd\": {}", random.choose(&SPELLINGS));
     text.push_str(",\"pad\":\"");
     while text.len() < bytes {
-        write!(text, "{:016x}", random.next()).expect("a string takes everything");
+        write!(text, "{:016x}", random.number()).expect("a string takes everything");
     }
     text.push_str("\"}");
     if random.percent(30) {
