@@ -4,6 +4,7 @@
 //! and when the connection is cut it may report one message's confirmation for another. Alone on its channel a
 //! message can only meet its own answer; so a channel goes back only after its answer has come.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::Channel;
@@ -16,10 +17,17 @@ use crate::session::Session;
 
 /// The channels of one connection. Opened when they are first needed.
 pub(crate) struct Pool {
-    idle: Mutex<Vec<Channel>>,
+    idle: Mutex<Vec<Idle>>,
     channels: Arc<Semaphore>,
     size: usize,
     publishes: Arc<Semaphore>,
+    refusals: AtomicU64,
+}
+
+/// A channel without a message, and how many refusals there had been when it was opened.
+struct Idle {
+    channel: Channel,
+    refusals: u64,
 }
 
 impl Pool {
@@ -29,6 +37,7 @@ impl Pool {
             channels: Arc::new(Semaphore::new(channels)),
             size: channels,
             publishes: Arc::new(Semaphore::new(bounds::PUBLISHES_MAX)),
+            refusals: AtomicU64::new(0),
         }
     }
 
@@ -37,12 +46,22 @@ impl Pool {
         let _ = self.channels.acquire_many(u32::try_from(self.size).unwrap_or(u32::MAX)).await;
     }
 
-    fn pop(&self) -> Option<Channel> {
+    /// A message was refused. A full quorum queue tells every channel that has published to it, and doesn't tell
+    /// them when its bound is raised: they would be refused for ever, while a new one isn't.
+    pub(crate) fn refused(&self) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    fn pop(&self) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let channel = idle.pop()?;
-            if channel.status().connected() {
-                return Some(channel);
+            let popped = idle.pop()?;
+            if popped.channel.status().connected() {
+                return Some(popped);
             }
         }
     }
@@ -53,6 +72,7 @@ impl Pool {
 pub(crate) struct Held {
     session: Arc<Session>,
     channel: Option<Channel>,
+    refusals: u64,
     permit: Option<OwnedSemaphorePermit>,
     _publish: OwnedSemaphorePermit,
 }
@@ -64,11 +84,18 @@ impl Held {
         let publish = pool.publishes.clone().try_acquire_owned().map_err(|_| Fault::Busy)?;
         let ended = |_| Fault::Lost("the connection has ended".into());
         let permit = pool.channels.clone().acquire_owned().await.map_err(ended)?;
-        let channel = match pool.pop() {
-            Some(channel) => channel,
-            None => session.confirming_channel().await?,
+        let now = pool.refusals();
+        let (channel, refusals) = match pool.pop() {
+            Some(Idle { channel, refusals }) if refusals == now => (channel, refusals),
+            older => {
+                if let Some(Idle { channel, .. }) = older {
+                    channel::close(channel, &Arc::downgrade(session)).await;
+                }
+                (session.confirming_channel().await?, now)
+            }
         };
-        Ok(Self { session: session.clone(), channel: Some(channel), permit: Some(permit), _publish: publish })
+        let (session, channel, permit) = (session.clone(), Some(channel), Some(permit));
+        Ok(Self { session, channel, refusals, permit, _publish: publish })
     }
 
     pub(crate) fn channel(&self) -> &Channel {
@@ -78,7 +105,8 @@ impl Held {
     /// The answer has come: the next message may have the channel.
     pub(crate) fn put_back(mut self) {
         if let Some(channel) = self.channel.take() {
-            self.session.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+            let idle = Idle { channel, refusals: self.refusals };
+            self.session.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
         }
     }
 }

@@ -47,6 +47,9 @@ pub(crate) async fn publish(
         let mut writing = Writing::begin(held, route.clone(), properties, payload);
         let confirmation = writing.written().await.map_err(lost)?.await.map_err(lost)?;
         let verdict = verdict(confirmation)?;
+        if matches!(verdict, Err(Fault::Nacked)) {
+            session.pool.refused();
+        }
         writing.put_back();
         verdict
     };
@@ -107,9 +110,7 @@ fn verdict(confirmation: Confirmation) -> Result<Result<(), Fault>, Fault> {
             let key = returned.routing_key.as_str();
             Ok(Err(Fault::Missing(format!("{} for routing key `{key}`", returned.reply_text))))
         }
-        // A channel that a full quorum queue has refused once may be refused for ever, even when the queue's bound
-        // has been raised; another one isn't.
-        Confirmation::Nack(None) => Err(Fault::Nacked),
+        Confirmation::Nack(None) => Ok(Err(Fault::Nacked)),
         Confirmation::NotRequested => Err(Fault::Lost("the channel doesn't confirm".into())),
     }
 }

@@ -1,6 +1,8 @@
 //! Short runs: each queue keeps its promise in a few rounds with fixed seeds, and the harness sees it when one is
 //! broken. Longer ones are run by hand: `docs/reliability.md`.
 
+#![allow(clippy::unwrap_used, reason = "helpers are part of tests")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -300,7 +300,7 @@ async fn a_broker_that_stays_away_is_one_line_in_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_cannot_connect_is_told_and_the_log_is_not() {
     let lines = crate::support::record();
-    let nats = Nats::absent(nats::Options::default());
+    let nats = Nats::absent(Server::default());
     for _ in 0..3 {
         let refused = NatsConsumer::connect(options(nats.url())).await;
         assert!(matches!(&refused, Err(ConsumeError::Unavailable(_))), "{refused:?}");

@@ -184,15 +184,18 @@ async fn a_full_queue_says_no(broker: &RabbitMq) {
 async fn a_full_queue_is_given_more_room(broker: &RabbitMq) {
     let raw = Raw::connect(&broker.url()).await;
     raw.declare("narrow", &[("x-queue-type", text("quorum")), ("x-overflow", text("reject-publish"))]).await;
+    let queue = started(options(broker, "narrow")).await;
+    // So many channels are open now, all of which the queue will refuse.
+    let publishes: Vec<_> = (0..64).map(|_| queue.publish(&webhook())).collect();
+    publishes.into_iter().collect::<JoinSet<_>>().join_all().await;
     let bound = ["set_policy", "--apply-to", "queues", "narrow", "^narrow$", "{\"max-length\":1}"];
     broker.ctl(&bound).await;
-    let queue = started(options(broker, "narrow")).await;
     until_within(Duration::from_secs(30), "the queue is full", async || {
         matches!(queue.enqueue(&webhook()).await, Err(EnqueueError::Full(_)))
     })
     .await;
     broker.ctl(&["clear_policy", "narrow"]).await;
-    until_within(Duration::from_secs(10), "the queue takes messages again", async || {
+    until_within(Duration::from_secs(5), "the queue takes messages again", async || {
         queue.enqueue(&webhook()).await.is_ok()
     })
     .await;
