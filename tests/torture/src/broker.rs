@@ -193,7 +193,15 @@ impl Broker {
             match self.server.messages().await? {
                 None => break false,
                 Some(0) => break true,
-                Some(_) => self.reader().read(taken).await?,
+                Some(_) => {
+                    let before = taken.len();
+                    self.reader().read(taken).await?;
+                    // JetStream, killed, may have forgotten that it had let messages go, and not that they were
+                    // acknowledged: they were read, and nobody gets them any more.
+                    if taken.len() == before {
+                        break true;
+                    }
+                }
             }
         };
         if deleted {
