@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::client::GITHUB;
+use crate::client::{GITHUB, get};
 use crate::daemon::{Daemon, environment, wait_until};
 use crate::flood::Flood;
 use crate::spool_common::{Broker, metric, send};
@@ -218,4 +218,27 @@ fn the_spool_is_not_the_embedded_queue() {
     daemon.stop();
     assert_eq!(broker.deliveries(), sent);
     assert_eq!(crate::worker::drain(dir.path()).len(), 2);
+}
+
+/// Trap 27: the listener closes first and the connection to the broker last. Without a spool, so that nothing but the
+/// broker can give a receipt.
+#[test]
+fn the_broker_is_let_go_of_after_the_last_webhook() {
+    const SENDERS: usize = 50;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start();
+    let mut daemon = broker.serve(dir.path(), &["--spool=off", "--ack-deadline=5s", "--drain-delay=300ms"]);
+    wait_until("the broker", || get(daemon.ops, "/readyz").status == 200);
+    let flood = Flood::start(daemon.address, SENDERS, "stop");
+    wait_until("every sender to be at work", || flood.acknowledged() >= 5 * SENDERS as u64);
+    let before = flood.acknowledged();
+    daemon.signal("TERM");
+    let tally = flood.join();
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.text());
+    assert_eq!(tally.broken, []);
+    assert_eq!(tally.refused, [] as [u16; 0]);
+    assert_eq!(tally.closing, SENDERS, "every sender was told");
+    assert!(tally.acknowledged.len() as u64 > before, "nothing came after the signal");
+    let sent: HashSet<String> = tally.acknowledged.into_iter().collect();
+    assert_eq!(broker.deliveries(), sent);
 }
