@@ -49,6 +49,9 @@ const SETTLED: Duration = Duration::from_millis(300);
 /// The operator's exchange, and the queue bound to it: see `bind_rabbitmq.py`.
 const EXCHANGE: &str = "torture";
 
+/// The events that there are, each with its name as routing key.
+const EVENTS: [&str; 2] = ["push", "star"];
+
 /// RabbitMQ's limits: one that no disk has, and its default.
 const DISK_LIMITS: [&str; 2] = ["1000000GB", "50MB"];
 
@@ -89,10 +92,9 @@ impl Broker {
         let mut flags = vec![format!("--queue={name}"), format!("--queue-url={url}"), format!("--ack={ack}")];
         self.server.exchange = exchange;
         if exchange {
-            self.server.bind(true).await?;
+            self.server.bind(&EVENTS).await?;
             let file = round.join("sluiced.toml");
-            let text =
-                format!("[queue.rabbitmq]\nexchange = \"{EXCHANGE}\"\nrouting_key = \"{{receiver}}\"\n");
+            let text = format!("[queue.rabbitmq]\nexchange = \"{EXCHANGE}\"\nrouting_key = \"{{action}}\"\n");
             std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
             flags.push(format!("--config={}", file.display()));
         }
@@ -129,15 +131,16 @@ impl Broker {
             Fault::Deleted => return self.delete(step, taken).await,
             Fault::Full => return self.server.fill(step.lasts).await,
             Fault::Unroutable => {
-                // Half of the time much is on its way, and comes at once.
+                // Half of the time much is on its way, and comes at once; and often other messages go on.
+                let still: &[&str] = if step.dice.is_multiple_of(3) { &[] } else { &EVENTS[..1] };
                 if step.dice.is_multiple_of(2) {
                     self.proxy.set(Direction::Up, Flow::Stall);
                     sleep(SETTLED).await;
                 }
-                self.server.bind(false).await?;
+                self.server.bind(still).await?;
                 self.proxy.pass();
                 sleep(step.lasts).await;
-                return self.server.bind(true).await;
+                return self.server.bind(&EVENTS).await;
             }
             Fault::Answer500 | Fault::Answer503 | Fault::Answer403 | Fault::AnswerLost => {
                 self.answer(step).await;
@@ -227,12 +230,12 @@ impl Server {
         if self.exchange { EXCHANGE } else { "webhooks" }
     }
 
-    /// Whether the exchange has a queue that it routes to.
-    async fn bind(&self, bound: bool) -> Result<(), String> {
+    /// Which events the exchange routes to its queue.
+    async fn bind(&self, events: &[&str]) -> Result<(), String> {
         let Kind::RabbitMq(rabbit) = &self.kind else { return Ok(()) };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bind_rabbitmq.py");
         let mut command = reader::python();
-        command.arg(script).arg(rabbit.url()).arg(if bound { "bind" } else { "unbind" });
+        command.arg(script).arg(rabbit.url()).args(events);
         reader::lines(command, &mut Vec::new()).await
     }
 

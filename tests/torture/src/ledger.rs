@@ -121,7 +121,9 @@ fn id_of(bytes: &[u8]) -> Result<String, String> {
         Some("its headers")
     } else if message.request.query != format!("torture={id}") {
         Some("its query")
-    } else if (message.receiver.as_str(), message.actions.as_slice()) != ("github", &["push".to_owned()]) {
+    } else if (message.receiver.as_str(), message.actions.as_slice())
+        != ("github", &[webhook::event(&id).to_owned()])
+    {
         Some("its receiver or action")
     } else {
         None
@@ -172,8 +174,9 @@ mod tests {
 
     fn message(id: &str, body: &[u8]) -> Vec<u8> {
         let head = format!(
-            r#"{{"receiver":"github","actions":["push"],"deliveryId":"{id}","request":{{"query":"torture={id}",
-            "headers":{{"x-torture":["{id}","again {id}"]}}}},"data":"#
+            r#"{{"receiver":"github","actions":["{}"],"deliveryId":"{id}","request":{{"query":"torture={id}",
+            "headers":{{"x-torture":["{id}","again {id}"]}}}},"data":"#,
+            webhook::event(id)
         );
         [head.as_bytes(), body, b"}"].concat()
     }

@@ -26,11 +26,20 @@ const SPELLINGS: [&str; 8] = [
     "\t true",
 ];
 
+/// The event of a delivery: each tenth, more or less, is another one, and so has a routing key of its own.
+pub fn event(id: &str) -> &'static str {
+    if hash(id).is_multiple_of(10) { "star" } else { "push" }
+}
+
+fn hash(id: &str) -> u64 {
+    id.bytes().fold(17, |hash: u64, byte| {
+        hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(u64::from(byte)).rotate_left(5)
+    })
+}
+
 /// The body of a delivery; the id alone decides it.
 pub fn body(id: &str) -> Vec<u8> {
-    let mut random = Random::new(id.bytes().fold(17, |hash: u64, byte| {
-        hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(u64::from(byte)).rotate_left(5)
-    }));
+    let mut random = Random::new(hash(id));
     let bytes = match random.below(100) {
         0..80 => random.between(0, 1 << 10),
         80..95 => random.between(1 << 10, 16 << 10),
@@ -60,9 +69,10 @@ pub fn request(id: &str) -> Vec<u8> {
     }
     let head = format!(
         "POST /api/webhooks/incoming/github?torture={id} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n\
-         X-GitHub-Event: push\r\nX-GitHub-Delivery: {id}\r\nX-Hub-Signature-256: sha256={signature}\r\n\
+         X-GitHub-Event: {event}\r\nX-GitHub-Delivery: {id}\r\nX-Hub-Signature-256: sha256={signature}\r\n\
          X-Torture: {id}\r\nX-Torture: again {id}\r\nContent-Length: {}\r\n\r\n",
-        body.len()
+        body.len(),
+        event = event(id)
     );
     [head.as_bytes(), &body].concat()
 }
@@ -80,5 +90,11 @@ mod tests {
             let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(value["delivery"], id);
         }
+    }
+
+    #[test]
+    fn a_tenth_has_another_event() {
+        let stars = (0..1000).filter(|number| event(&format!("t-{number}")) == "star").count();
+        assert!((60..=140).contains(&stars), "{stars}");
     }
 }

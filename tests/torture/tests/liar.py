@@ -39,7 +39,7 @@ class Daemon(BaseHTTPRequestHandler):
                     body = body.replace(b"odd", b"Odd", 1)
             line = {
                 "receiver": "github",
-                "actions": ["push"],
+                "actions": [self.headers["X-GitHub-Event"]],
                 "deliveryId": self.headers["X-GitHub-Delivery"],
                 "data": None,
                 "bodyBase64": base64.b64encode(body).decode(),
