@@ -116,8 +116,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Log lines on their way to a sink that may have stalled; further ones are dropped and counted.
 pub const LOG_LINES_MAX: usize = 16_384;
-/// Lines written in one go.
-pub const LOG_BATCH_BYTES: usize = 64 << 10;
+/// Memory that the log's two buffers keep; what a stalled sink made of them beyond it is given back.
+pub const LOG_BUFFER_BYTES: usize = 64 << 10;
+/// Between two writes of the log. A line waits no longer than this, and kill -9 costs no more.
+pub const LOG_PAUSE: Duration = Duration::from_millis(5);
 /// What a stalled sink may cost at the end.
 pub const LOG_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Lines a second and reason for what anybody can cause; the rest is counted.

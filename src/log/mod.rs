@@ -131,7 +131,7 @@ impl Logger {
 
     /// Hands a line to the sink; never waits.
     pub fn write(&self, line: line::Line) {
-        self.sink.push(line.finish());
+        self.sink.push(&line.finish());
     }
 
     /// Lines that a stalled sink has cost since the start.
