@@ -250,10 +250,18 @@ async fn watch(
                 return Poll::Ready(End::Abused);
             }
             let Some(deadline) = activity.deadline(stopping) else { return Poll::Pending };
-            if clock.deadline() != deadline {
+            // A clock that is set too early is set right when it rings: with each request the deadline moves
+            // on, and setting a timer costs a lock that all connections share.
+            if deadline < clock.deadline() {
                 clock.as_mut().reset(deadline);
             }
-            clock.as_mut().poll(cx).map(|()| End::Late)
+            while clock.as_mut().poll(cx).is_ready() {
+                if Instant::now() >= deadline {
+                    return Poll::Ready(End::Late);
+                }
+                clock.as_mut().reset(deadline);
+            }
+            Poll::Pending
         });
         tokio::select! {
             end = turn => return end,
