@@ -6,7 +6,7 @@
 //! * [`config`]: flags, environment and file, resolved; [`units`]: durations and sizes.
 //! * [`app`]: what all deliveries share.
 //! * [`http`]: sockets, connections, bodies and their bounds.
-//! * [`pipeline`]: the life of a webhook, top to bottom.
+//! * [`pipeline`]: the life of a webhook, top to bottom; [`to_the_end`]: what goes on when its sender hangs up.
 //! * [`receivers`]: which receiver a path means; [`captures`]: secrets that senders hand over;
 //!   [`delivery`]: one HTTP request, not yet verified.
 //! * [`catalog`]: the providers, one file of data each; [`verify`]: the engine that reads them.
@@ -45,6 +45,7 @@ pub mod pipeline;
 pub mod reason;
 pub mod receivers;
 pub mod service_manager;
+pub mod to_the_end;
 pub mod units;
 pub mod verify;
 pub mod work;

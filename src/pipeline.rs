@@ -1,8 +1,8 @@
 //! The life of a webhook, top to bottom.
 //!
 //! [`receive`] takes a request as far as its whole body; whoever hangs up until then has sent nothing.
-//! `process` is a tracked task of its own from verification to the answer: a sender that hangs up
-//! changes nothing there. Everything that they call is a leaf.
+//! `process` goes on to the end from verification to the answer: a sender that hangs up changes nothing
+//! there. Everything that they call is a leaf.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use crate::log::{DeliveryRecord, Level, Outcome};
 use crate::message;
 use crate::reason::Reason;
 use crate::receivers::Receiver;
+use crate::to_the_end::{self, ToTheEnd};
 use crate::verify::{Admission, Refusal, Secret};
 
 /// One request, from its headers to its answer. Always one log line.
@@ -102,9 +103,9 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
         account,
         _permit: permit,
     };
-    let reply = match app.webhooks.spawn(process(webhook, delivery)).await {
+    let reply = match ToTheEnd::new(process(webhook, delivery), &app.webhooks).await {
         Ok(reply) => reply,
-        Err(panic) => panicked(app, client.address, &panic),
+        Err(panic) => panicked(app, client.address, to_the_end::words(&panic)),
     };
     presence.stayed();
     finish(app, head.version, reply)
@@ -263,9 +264,9 @@ fn rate_limited(wait: Duration) -> Problem<'static> {
 }
 
 /// A bug of ours in the middle of a webhook: the sender keeps it, and the log says where to look.
-fn panicked(app: &App, client: IpAddr, panic: &tokio::task::JoinError) -> HttpReply {
-    tracing::error!(error = %panic, "a webhook's task panicked; this is a bug, please report it");
-    app.refused_at_the_door(client, Reason::HandlerFailed, "the task panicked");
+fn panicked(app: &App, client: IpAddr, words: &str) -> HttpReply {
+    tracing::error!(error = words, "a webhook panicked; this is a bug, please report it");
+    app.refused_at_the_door(client, Reason::HandlerFailed, "it panicked");
     Problem::new(Reason::HandlerFailed).reply()
 }
 
