@@ -96,10 +96,8 @@ fn mac(body: &[u8]) -> hmac::Tag {
 /// Whether the message has GitHub's signature of its very body.
 fn is_signed(context: &WebHookQueueContext) -> bool {
     let expected: String = mac(context.data.bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    context.request.headers.iter().any(|(name, values)| {
-        name == "x-hub-signature-256"
-            && values.iter().any(|value| value.trim().to_ascii_lowercase() == format!("sha256={expected}"))
-    })
+    let mut signatures = context.request.headers.get_all("x-hub-signature-256");
+    signatures.any(|value| value.trim().to_ascii_lowercase() == format!("sha256={expected}"))
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -1,9 +1,11 @@
 //! From a verified delivery to the message: facts of the request, masks, ids.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use http::HeaderMap;
 use sluiced_queue::data::is_encoding;
-use sluiced_queue::{Data, RequestFacts, WebHookQueueContext};
+use sluiced_queue::{Data, RequestFacts, RequestHeaders, WebHookQueueContext};
 use uuid::Uuid;
 
 use crate::delivery::Delivery;
@@ -26,16 +28,17 @@ pub fn build(verified: &Verified, options: &MessageOptions) -> WebHookQueueConte
     let masks = if options.mask { verified.masks() } else { &[] };
     let masked = mask(masks, &delivery.headers, delivery.query(), &delivery.body);
     let encoded = is_encoded(&delivery.headers);
+    let content_type = content_type(&delivery.headers);
     WebHookQueueContext {
         receiver: options.receiver.clone(),
         id: delivery.id.clone(),
         actions: verified.actions().to_vec(),
-        data: Data::classify(content_type(&delivery.headers).as_deref(), encoded, masked.body),
+        data: Data::classify(content_type.as_deref(), encoded, masked.body),
         raw_body: options.raw_body,
         message_id: message_id(&options.receiver, delivery, verified.delivery_id()),
         delivery_id: verified.delivery_id().map(str::to_owned),
         received_at: delivery.received_at,
-        content_type: content_type(&delivery.headers),
+        content_type: content_type.map(Cow::into_owned),
         traceparent: traceparent(&delivery.headers),
         masked: masked.masked,
         request: RequestFacts {
@@ -66,24 +69,25 @@ fn message_id(receiver: &str, delivery: &Delivery, delivery_id: Option<&str>) ->
 }
 
 /// Every header and value in order of arrival.
-fn headers(map: &HeaderMap) -> Vec<(String, Vec<String>)> {
-    map.keys()
-        .map(|name| {
-            let values = map.get_all(name).iter().map(|value| text(value.as_bytes())).collect();
-            (name.as_str().to_owned(), values)
-        })
-        .collect()
+fn headers(map: &HeaderMap) -> RequestHeaders {
+    let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let mut headers = RequestHeaders::with_capacity(map.keys_len() + map.len(), bytes);
+    for name in map.keys() {
+        headers.push_name(name.as_str());
+        map.get_all(name).iter().for_each(|value| headers.push_value(&text(value.as_bytes())));
+    }
+    headers
 }
 
 /// UTF-8 as it is, anything else as Latin-1: no byte is lost either way.
-fn text(bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
+        Ok(text) => Cow::Borrowed(text),
         Err(_) => bytes.iter().map(|b| char::from(*b)).collect(),
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Option<String> {
+fn content_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers.get(http::header::CONTENT_TYPE).map(|value| text(value.as_bytes()))
 }
 
@@ -156,10 +160,8 @@ mod tests {
         map.append("x-a", "1".parse().unwrap());
         map.append("x-b", http::HeaderValue::from_bytes(b"caf\xe9").unwrap());
         map.append("x-a", http::HeaderValue::from_bytes("ä".as_bytes()).unwrap());
-        assert_eq!(
-            headers(&map),
-            [("x-a".into(), vec!["1".into(), "ä".to_owned()]), ("x-b".into(), vec!["café".to_owned()])]
-        );
+        let expected = [("x-a", vec!["1", "ä"]), ("x-b", vec!["café"])].into_iter().collect();
+        assert_eq!(headers(&map), expected);
     }
 
     #[test]

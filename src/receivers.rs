@@ -149,6 +149,11 @@ impl Receivers {
         }
         let rest = path[self.base_path.len()..].strip_prefix('/')?;
         let (name, id) = rest.split_once('/').unwrap_or((rest, ""));
+        // Labels are in lower case: what is so already, as nearly every URL is, needs no copies.
+        if rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'/')) {
+            let label = if id.is_empty() { name } else { rest };
+            return self.by_label.get(label).map(|receiver| (receiver.clone(), id.to_owned()));
+        }
         let (name, id) = (decode(name)?, decode(id)?);
         let label = if id.is_empty() { name.to_lowercase() } else { format!("{name}/{id}").to_lowercase() };
         self.by_label.get(&label).map(|receiver| (receiver.clone(), id))

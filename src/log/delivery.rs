@@ -124,7 +124,7 @@ impl DeliveryRecord {
             .list("actions", &self.actions)
             .optional("delivery_id", self.delivery_id.as_deref());
         match self.message_id {
-            Some(id) => line.string("message_id", &id.to_string()),
+            Some(id) => line.plain("message_id", id),
             None => line.optional("message_id", None),
         };
         line.number("status", u64::from(status.as_u16()))
@@ -132,7 +132,7 @@ impl DeliveryRecord {
             .optional_number("verify_us", self.verify_us)
             .optional_number("enqueue_us", self.enqueue_us)
             .number("total_us", self.total_us())
-            .string("client", &self.client.to_string())
+            .plain("client", self.client)
             .optional("durable", self.durable.map(Durable::as_str));
         if let Some(path) = &self.path {
             line.string("path", path);

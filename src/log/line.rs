@@ -1,6 +1,6 @@
 //! How a log line is put together, and how what a sender chose is made safe in it.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use jiff::Timestamp;
 use sluiced_queue::json::rfc3339_micros;
@@ -33,7 +33,7 @@ impl Line {
         let ts = rfc3339_micros(Timestamp::now());
         match style {
             Style::Json => {
-                // Writing to a String can't fail, here and below.
+                // Writing to a String can't fail.
                 let _ = write!(line.text, "{{\"ts\":\"{ts}\",\"level\":\"{}\",\"msg\":", level.as_str());
                 line.quoted(msg, usize::MAX);
             }
@@ -66,7 +66,18 @@ impl Line {
 
     /// A number.
     pub fn number(&mut self, key: &str, value: u64) -> &mut Self {
-        self.raw(key, &value.to_string())
+        self.key(key);
+        // Writing to a String can't fail, here and below.
+        let _ = write!(self.text, "{value}");
+        self
+    }
+
+    /// What has neither blanks in its text nor anything to escape: an id or an address of our own making.
+    pub fn plain(&mut self, key: &str, value: impl fmt::Display) -> &mut Self {
+        self.key(key);
+        let quote = if self.style == Style::Json { "\"" } else { "" };
+        let _ = write!(self.text, "{quote}{value}{quote}");
+        self
     }
 
     /// A number, or null.
@@ -128,11 +139,11 @@ impl Line {
     }
 
     fn key(&mut self, key: &str) {
-        // Writing to a String can't fail.
-        let _ = match self.style {
-            Style::Json => write!(self.text, ",\"{key}\":"),
-            Style::Text { .. } => write!(self.text, " {key}="),
+        let (before, after) = match self.style {
+            Style::Json => (",\"", "\":"),
+            Style::Text { .. } => (" ", "="),
         };
+        [before, key, after].into_iter().for_each(|part| self.text.push_str(part));
     }
 
     fn quoted(&mut self, value: &str, bytes_max: usize) {
@@ -154,6 +165,9 @@ fn cut(value: &str, bytes_max: usize) -> &str {
 /// Escapes as JSON asks, and besides what terminals and log viewers act on: DEL, the C1 controls
 /// (an 8-bit CSI among them), line separators, and marks that turn the direction of writing.
 fn escape(out: &mut String, value: &str) {
+    if value.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\')) {
+        return out.push_str(value);
+    }
     for c in value.chars() {
         match c {
             '"' => out.push_str("\\\""),

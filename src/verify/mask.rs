@@ -32,7 +32,7 @@ enum Place {
 #[derive(Clone, Debug)]
 pub struct Masked<'a> {
     /// The headers.
-    pub headers: HeaderMap,
+    pub headers: Cow<'a, HeaderMap>,
     /// The query.
     pub query: Cow<'a, str>,
     /// The body.
@@ -67,9 +67,9 @@ impl Mask {
 }
 
 /// Replaces what the masks name. Places that the request doesn't have are left out of the list.
-pub fn mask<'a>(masks: &[Mask], headers: &HeaderMap, query: &'a str, body: &Bytes) -> Masked<'a> {
+pub fn mask<'a>(masks: &[Mask], headers: &'a HeaderMap, query: &'a str, body: &Bytes) -> Masked<'a> {
     let mut result = Masked {
-        headers: headers.clone(),
+        headers: Cow::Borrowed(headers),
         query: Cow::Borrowed(query),
         body: body.clone(),
         masked: Vec::new(),
@@ -91,8 +91,11 @@ pub fn mask<'a>(masks: &[Mask], headers: &HeaderMap, query: &'a str, body: &Byte
     result
 }
 
-fn mask_header(headers: &mut HeaderMap, name: &HeaderName) -> bool {
-    match headers.entry(name) {
+fn mask_header(headers: &mut Cow<'_, HeaderMap>, name: &HeaderName) -> bool {
+    if !headers.contains_key(name) {
+        return false;
+    }
+    match headers.to_mut().entry(name) {
         http::header::Entry::Vacant(_) => false,
         http::header::Entry::Occupied(mut entry) => {
             entry.iter_mut().for_each(|value| *value = HeaderValue::from_static(MASKED));
@@ -167,7 +170,8 @@ mod tests {
 
     fn body(masks: &[&str], body: &str) -> (String, Vec<String>) {
         let masks: Vec<Mask> = masks.iter().map(|text| Mask::parse(text).unwrap()).collect();
-        let masked = mask(&masks, &HeaderMap::new(), "", &Bytes::copy_from_slice(body.as_bytes()));
+        let headers = HeaderMap::new();
+        let masked = mask(&masks, &headers, "", &Bytes::copy_from_slice(body.as_bytes()));
         (String::from_utf8(masked.body.to_vec()).unwrap(), masked.masked)
     }
 

@@ -151,7 +151,8 @@ proptest! {
 
     #[test]
     fn masking_keeps_every_other_byte(body in "([a-c]{1,2}=[a-z%]{0,4}&?){0,5}") {
-        let masked = mask(&[Mask::parse("form:a").unwrap()], &HeaderMap::new(), "", &Bytes::from(body.clone()));
+        let headers = HeaderMap::new();
+        let masked = mask(&[Mask::parse("form:a").unwrap()], &headers, "", &Bytes::from(body.clone()));
         let masked = std::str::from_utf8(&masked.body).unwrap();
         for (old, new) in body.split('&').zip(masked.split('&')) {
             let expected = if old.starts_with("a=") { "a=***" } else { old };

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use sluiced_queue::RequestHeaders;
 use std::os::unix::process::ExitStatusExt;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, Command};
@@ -140,10 +141,10 @@ fn without_nul(value: String) -> String {
 }
 
 /// A JSON object of name to values, in the order of arrival.
-fn headers(headers: &[(String, Vec<String>)]) -> String {
+fn headers(headers: &RequestHeaders) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let fields = headers.iter().map(|(name, values)| {
-        let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+        let values: Vec<String> = values.map(quoted).collect();
         format!("{}:[{}]", quoted(name), values.join(","))
     });
     format!("{{{}}}", fields.collect::<Vec<_>>().join(","))

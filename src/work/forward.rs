@@ -92,7 +92,7 @@ fn verdict(status: StatusCode) -> Result<(), AttemptError> {
 fn headers(job: &Job) -> HeaderMap {
     let given = &job.context.request.headers;
     let mut headers = HeaderMap::new();
-    for (name, values) in given {
+    for (name, values) in given.iter() {
         if name.starts_with("sluiced-") || stays_behind(name, given) {
             continue;
         }

@@ -1,8 +1,10 @@
 //! Which headers of a webhook belong to the connection that it came on, and not to the next one.
 
+use sluiced_queue::RequestHeaders;
+
 /// Whether a header of a request mustn't be forwarded: hop-by-hop (RFC 9110, 7.6.1, which also counts those
 /// that `Connection` names), or about what the new request has of its own. Names in lower case.
-pub fn stays_behind(name: &str, headers: &[(String, Vec<String>)]) -> bool {
+pub fn stays_behind(name: &str, headers: &RequestHeaders) -> bool {
     STAY_BEHIND.contains(&name) || is_named_in_connection(name, headers)
 }
 
@@ -26,11 +28,9 @@ const STAY_BEHIND: [&str; 13] = [
     "http2-settings",
 ];
 
-fn is_named_in_connection(name: &str, headers: &[(String, Vec<String>)]) -> bool {
+fn is_named_in_connection(name: &str, headers: &RequestHeaders) -> bool {
     headers
-        .iter()
-        .filter(|(other, _)| other == "connection")
-        .flat_map(|(_, values)| values)
+        .get_all("connection")
         .flat_map(|value| value.split(','))
         .any(|option| option.trim().eq_ignore_ascii_case(name))
 }
@@ -41,13 +41,13 @@ mod tests {
 
     #[test]
     fn what_connection_names_stays_behind_too() {
-        let headers = [("connection".to_owned(), vec!["close, X-Hop".to_owned(), " x-other ,,".to_owned()])];
+        let headers = [("connection", vec!["close, X-Hop", " x-other ,,"])].into_iter().collect();
         for name in ["connection", "x-hop", "x-other", "host", "transfer-encoding", "close"] {
             assert!(stays_behind(name, &headers), "{name}");
         }
         for name in ["x-hop-2", "content-type", "x-github-event", "authorization", ""] {
             assert!(name.is_empty() || !stays_behind(name, &headers), "{name}");
         }
-        assert!(!stays_behind("x-hop", &[]));
+        assert!(!stays_behind("x-hop", &RequestHeaders::default()));
     }
 }

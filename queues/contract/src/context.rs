@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::data::Data;
+use crate::request_headers::RequestHeaders;
 
 /// What stands in a message in place of a credential.
 pub const MASK: &str = "***";
@@ -60,14 +61,13 @@ pub struct RequestFacts {
     pub remote_addr: String,
     /// Every header and every value in the order of arrival; names in lower case. A value that
     /// isn't UTF-8 is read as Latin-1.
-    pub headers: Vec<(String, Vec<String>)>,
+    pub headers: RequestHeaders,
 }
 
 impl RequestFacts {
     /// The first value of a header, asked for in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, values) = self.headers.iter().find(|(n, _)| n == name)?;
-        values.first().map(String::as_str)
+        self.headers.get_all(name).next()
     }
 }
 

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+
+use crate::json_check;
 
 /// A JSON body nested deeper than this is carried as bytes: common parsers give up at about 128,
 /// and a message that a worker can't parse is a lost message.
@@ -46,8 +47,10 @@ impl Data {
             return Self::Bytes(body);
         }
         match promise(content_type) {
-            Promise::Json if is_embeddable_json(&body) => Self::Json(body),
-            Promise::Nothing if looks_structured(&body) && is_embeddable_json(&body) => Self::Json(body),
+            Promise::Json if json_check::is_embeddable(&body) => Self::Json(body),
+            Promise::Nothing if looks_structured(&body) && json_check::is_embeddable(&body) => {
+                Self::Json(body)
+            }
             Promise::Form => match std::str::from_utf8(&body) {
                 Ok(raw) => Self::Form { raw: raw.to_owned(), fields: form_fields(raw) },
                 Err(_) => Self::Bytes(body),
@@ -134,14 +137,6 @@ pub fn form_fields(raw: &str) -> Vec<(String, Vec<String>)> {
     fields
 }
 
-/// Whether a body may stand in a message as it is: UTF-8 without a byte order mark, one complete
-/// JSON value, not nested too deep. A bare `null` is carried as bytes, since `"data":null` already
-/// means that there is nothing.
-fn is_embeddable_json(body: &[u8]) -> bool {
-    json_depth(body) <= JSON_DEPTH_MAX
-        && serde_json::from_slice::<&RawValue>(body).is_ok_and(|value| value.get() != "null")
-}
-
 fn looks_structured(body: &[u8]) -> bool {
     matches!(body.iter().find(|b| !is_json_space(**b)), Some(b'{' | b'['))
 }
@@ -149,40 +144,6 @@ fn looks_structured(body: &[u8]) -> bool {
 /// The four bytes that RFC 8259 allows between tokens.
 pub(crate) fn is_json_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// The deepest nesting of brackets outside strings. Doesn't recurse, so it may be asked of anything.
-fn json_depth(body: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut at) = (0usize, 0usize, 0usize);
-    while at < body.len() {
-        match body[at] {
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => at = end_of_string(body, at),
-            _ => {}
-        }
-        at += 1;
-    }
-    deepest
-}
-
-/// Where the string that opens at `open` closes: the index of its last quote, or the end of input.
-fn end_of_string(body: &[u8], open: usize) -> usize {
-    let mut at = open + 1;
-    while let Some(step) = memchr::memchr2(b'"', b'\\', &body[at..]) {
-        at += step;
-        if body[at] == b'"' {
-            return at;
-        }
-        at += 2;
-        if at >= body.len() {
-            break;
-        }
-    }
-    body.len()
 }
 
 #[cfg(test)]
@@ -229,7 +190,6 @@ mod tests {
         assert!(!is_json("application/json", &nested(1_000_000)), "neither stack nor time runs out");
         let quoted = format!("[\"{}\\\"{}\"]", "[".repeat(200), "{".repeat(200));
         assert!(is_json("application/json", quoted.as_bytes()));
-        assert_eq!(json_depth(b"[\"\\"), 1);
     }
 
     #[test]

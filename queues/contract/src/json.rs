@@ -7,12 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::context::{RequestFacts, WebHookQueueContext};
 use crate::data::{Data, form_fields, is_encoding, is_form_type, is_json_space, is_json_type};
+use crate::request_headers::RequestHeaders;
 
 /// The format's version. It rises only when a consumer would break.
 pub const VERSION: u32 = 1;
@@ -23,7 +25,7 @@ impl WebHookQueueContext {
         let mut out = Writer::with_capacity(self.encoded_bytes_estimate());
         out.raw("{\"receiver\":").string(&self.receiver);
         out.raw(",\"id\":").string(&self.id);
-        out.raw(",\"actions\":").strings(&self.actions);
+        out.raw(",\"actions\":").strings(self.actions.iter().map(String::as_str));
         out.raw(",\"data\":").data(&self.data);
         out.raw(",\"version\":1,\"messageId\":\"");
         out.raw(self.message_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
@@ -31,7 +33,7 @@ impl WebHookQueueContext {
         out.raw(",\"receivedAt\":\"").raw(&rfc3339_micros(self.received_at));
         out.raw("\",\"contentType\":").optional(self.content_type.as_deref());
         out.raw(",\"traceparent\":").optional(self.traceparent.as_deref());
-        out.raw(",\"masked\":").strings(&self.masked);
+        out.raw(",\"masked\":").strings(self.masked.iter().map(String::as_str));
         out.raw(",\"request\":").request(&self.request);
         if let Data::Form { raw, .. } = &self.data {
             out.raw(",\"body\":").string(raw);
@@ -49,13 +51,13 @@ impl WebHookQueueContext {
         let mut out = Writer::with_capacity(1 << 10);
         out.raw("{\"receiver\":").string(&self.receiver);
         out.raw(",\"id\":").string(&self.id);
-        out.raw(",\"actions\":").strings(&self.actions);
+        out.raw(",\"actions\":").strings(self.actions.iter().map(String::as_str));
         out.raw(",\"data\":null,\"version\":1,\"messageId\":").string(&self.message_id.to_string());
         out.raw(",\"deliveryId\":").optional(self.delivery_id.as_deref());
         out.raw(",\"receivedAt\":").string(&rfc3339_micros(self.received_at));
         out.raw(",\"contentType\":").optional(self.content_type.as_deref());
         out.raw(",\"traceparent\":").optional(self.traceparent.as_deref());
-        out.raw(",\"masked\":").strings(&self.masked);
+        out.raw(",\"masked\":").strings(self.masked.iter().map(String::as_str));
         out.raw(",\"request\":").request(&self.request);
         out.raw("}");
         String::from_utf8(out.0).expect("every part was a str")
@@ -77,12 +79,7 @@ impl WebHookQueueContext {
 
     /// About the encoded length in bytes, rather more than less.
     pub fn encoded_bytes_estimate(&self) -> usize {
-        let headers: usize = self
-            .request
-            .headers
-            .iter()
-            .map(|(n, v)| n.len() + v.iter().map(|v| v.len() + 4).sum::<usize>() + 6)
-            .sum();
+        let headers = self.request.headers.bytes() + 6 * self.request.headers.parts();
         let body = match &self.data {
             Data::Json(bytes) => bytes.len(),
             Data::Form { raw, .. } => 2 * raw.len() + raw.len() / 4,
@@ -110,7 +107,8 @@ pub enum DecodeError {
 
 /// RFC 3339 in UTC with exactly six decimals.
 pub fn rfc3339_micros(at: Timestamp) -> String {
-    format!("{at:.6}")
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+    PRINTER.timestamp_to_string(&at)
 }
 
 /// Writes JSON without white space.
@@ -131,6 +129,12 @@ impl Writer {
     }
 
     pub(crate) fn string(&mut self, text: &str) -> &mut Self {
+        // Nearly no name and no value has anything to escape, and whole texts are looked through and copied
+        // many bytes at a time.
+        let odd = |odd, &b: &u8| odd | (b < b' ') | (b == b'"') | (b == b'\\');
+        if !text.as_bytes().iter().fold(false, odd) {
+            return self.raw("\"").raw(text).raw("\"");
+        }
         serde_json::to_writer(&mut self.0, text).expect("a Vec takes every byte and a str is JSON");
         self
     }
@@ -142,9 +146,9 @@ impl Writer {
         }
     }
 
-    fn strings(&mut self, list: &[String]) -> &mut Self {
+    fn strings<'t>(&mut self, list: impl IntoIterator<Item = &'t str>) -> &mut Self {
         self.raw("[");
-        for (at, text) in list.iter().enumerate() {
+        for (at, text) in list.into_iter().enumerate() {
             if at > 0 {
                 self.raw(",");
             }
@@ -174,7 +178,7 @@ impl Writer {
             self.string(name).raw(":");
             match values.as_slice() {
                 [one] => self.string(one),
-                many => self.strings(many),
+                many => self.strings(many.iter().map(String::as_str)),
             };
         }
         self.raw("}")
@@ -236,7 +240,7 @@ struct WireRequest {
 }
 
 /// Headers in the order in which they stand in the message, which a map type would lose.
-struct Headers(Vec<(String, Vec<String>)>);
+struct Headers(RequestHeaders);
 
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -247,9 +251,9 @@ impl<'de> Deserialize<'de> for Headers {
                 f.write_str("an object of header name to values")
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
-                let mut headers = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    headers.push(entry);
+                let mut headers = RequestHeaders::default();
+                while let Some(entry) = map.next_entry::<String, Vec<String>>()? {
+                    headers.extend([entry]);
                 }
                 Ok(Headers(headers))
             }
@@ -318,8 +322,8 @@ impl<'a> Wire<'a> {
 
     /// Whether the request declared a `Content-Encoding`, so that its body was never looked into.
     fn is_encoded(&self) -> bool {
-        let values = self.request.headers.0.iter().filter(|(name, _)| name == "content-encoding");
-        values.flat_map(|(_, values)| values).any(|value| is_encoding(value.as_bytes()))
+        let values = self.request.headers.0.get_all("content-encoding");
+        values.into_iter().any(|value| is_encoding(value.as_bytes()))
     }
 
     /// The body, told from the keys that the writer sets for each kind.

@@ -1,6 +1,7 @@
 //! What the daemon and its backends agree on. In reading order:
 //!
 //! * [`context`]: [`WebHookQueueContext`], the message: what a worker gets of a webhook.
+//! * [`request_headers`]: the request's headers in it.
 //! * [`data`]: how a body appears in a message, and how its exact bytes are had back.
 //! * [`json`]: the message as JSON, written and read; its schema is `schema/`.
 //! * [`notifications`]: typed data of the ASP.NET custom sender.
@@ -24,8 +25,10 @@ pub mod dead;
 pub mod format;
 pub mod handler;
 pub mod json;
+mod json_check;
 pub mod notifications;
 pub mod publisher;
+pub mod request_headers;
 pub mod route;
 pub mod spool;
 
@@ -38,5 +41,6 @@ pub use handler::{Depth, Durable, EnqueueError, Health, Receipt, WebHookQueueHan
 pub use json::DecodeError;
 pub use notifications::CustomNotifications;
 pub use publisher::{Publishing, WebHookQueuePublisher};
+pub use request_headers::RequestHeaders;
 pub use route::RouteTemplate;
 pub use spool::{Ack, SpoolOptions, SpoolStore, Spooled};

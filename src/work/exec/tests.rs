@@ -16,7 +16,11 @@ fn job(actions: Vec<String>, query: &str, headers: Vec<(String, Vec<String>)>) -
         content_type: None,
         traceparent: None,
         masked: Vec::new(),
-        request: RequestFacts { query: query.into(), headers, ..RequestFacts::default() },
+        request: RequestFacts {
+            query: query.into(),
+            headers: headers.into_iter().collect(),
+            ..RequestFacts::default()
+        },
         dedupe_for: None,
     };
     let message =

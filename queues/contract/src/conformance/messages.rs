@@ -52,7 +52,7 @@ pub(super) fn with_body(id: Uuid, content_type: Option<&str>, body: Bytes) -> We
             path: "/api/webhooks/incoming/github/acme%20corp%2F1".into(),
             query: "a=1&b=%C3%A9".into(),
             remote_addr: "203.0.113.7".into(),
-            headers,
+            headers: headers.into_iter().collect(),
         },
         dedupe_for: None,
     }

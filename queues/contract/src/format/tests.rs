@@ -43,7 +43,7 @@ fn hostile() -> WebHookQueueContext {
     context.id = "a b\"%\u{e9}\u{9b}\n".into();
     context.delivery_id = Some("\u{7f}\t1".into());
     context.request.query = "q=\u{85}\u{7f}".into();
-    context.request.headers.push(("x-odd".into(), vec!["\u{9f}\u{2028}\u{e9}".into()]));
+    context.request.headers.extend([("x-odd", vec!["\u{9f}\u{2028}\u{e9}"])]);
     context
 }
 

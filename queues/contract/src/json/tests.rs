@@ -21,10 +21,9 @@ pub(crate) fn context(content_type: Option<&str>, body: &[u8]) -> WebHookQueueCo
             path: "/api/webhooks/incoming/github/acme".into(),
             query: String::new(),
             remote_addr: "203.0.113.7".into(),
-            headers: vec![
-                ("x-github-event".into(), vec!["push".into()]),
-                ("accept".into(), vec!["a".into(), "b\"\u{ff}".into()]),
-            ],
+            headers: [("x-github-event", vec!["push"]), ("accept", vec!["a", "b\"\u{ff}"])]
+                .into_iter()
+                .collect(),
         },
         dedupe_for: None,
     }

@@ -114,7 +114,7 @@ async fn whatever_a_sender_puts_into_names_and_headers_goes_through_and_comes_ba
             webhook.delivery_id = Some(text.into());
             webhook.content_type = Some(format!("application/json;{text}"));
             webhook.request.query = text.into();
-            webhook.request.headers.push(("x-odd".into(), vec![text.into(), text.into()]));
+            webhook.request.headers.extend([("x-odd", vec![text, text])]);
             put(&queue, &webhook).await;
             expected.push(webhook);
         }

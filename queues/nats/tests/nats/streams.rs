@@ -100,7 +100,7 @@ async fn what_the_server_would_refuse_is_too_large_here_and_what_it_takes_is_not
 async fn headers_that_dont_fit_go_into_the_payload_of_a_cloud_event() {
     let (nats, _) = ready().await;
     let mut webhook = webhook(1);
-    webhook.request.headers.push(("x-long".into(), vec!["\"".repeat(40 << 10)]));
+    webhook.request.headers.extend([("x-long", vec!["\"".repeat(40 << 10)])]);
     let start = async |format| {
         let queue = NatsQueue::start(Options { format, ..options(nats.url()) }).unwrap();
         until_ready(&queue).await;

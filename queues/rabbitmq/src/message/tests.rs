@@ -34,7 +34,7 @@ fn every_message_is_persistent_and_has_its_id() {
 #[test]
 fn headers_that_fill_a_frame_go_into_the_body() {
     let mut context = sample();
-    context.request.headers = vec![("x".into(), vec!["\"".repeat(80_000)])];
+    context.request.headers = [("x", vec!["\"".repeat(80_000)])].into_iter().collect();
     for format in [Format::CloudEvents, Format::Raw] {
         let message = Message::encode(&context, format, bounds::FRAME_BYTES);
         assert!(message.encoded.headers.is_empty());

@@ -80,12 +80,10 @@ async fn every_form_comes_back_whole(broker: &RabbitMq) {
         odd.id = "a/b {c} \u{85} é".into();
         odd.data = sluiced_queue::Data::Text("\u{0}\r\n é".into());
         odd.content_type = Some("text/plain; odd=\"é\u{7f}\"".into());
-        odd.request.headers = vec![(
-            "x-odd".into(),
-            vec!["tab\t".into(), "\u{0}\u{1}\r\nx: y".into(), "ÿ\u{2028}".into(), String::new()],
-        )];
+        let odd_values = vec!["tab\t", "\u{0}\u{1}\r\nx: y", "ÿ\u{2028}", ""];
+        odd.request.headers = [("x-odd", odd_values)].into_iter().collect();
         let mut huge = webhook();
-        huge.request.headers = vec![("x-long".into(), vec!["\"".repeat(70_000)])];
+        huge.request.headers = [("x-long", vec!["\"".repeat(70_000)])].into_iter().collect();
         for context in [webhook(), odd, huge] {
             enqueued(&queue, &context).await;
             let delivery = raw.take("forms").await.unwrap();
@@ -99,7 +97,7 @@ async fn every_form_comes_back_whole(broker: &RabbitMq) {
             let back = WebHookQueueContext::decode_message(&delivery.data, &headers).unwrap();
             assert_eq!(back, context, "{format}");
             let event = headers.iter().find(|(name, _)| name == "cloudEvents:type");
-            let binary = format == Format::CloudEvents && context.request.headers.len() * 70_000 < 70_000;
+            let binary = format == Format::CloudEvents && context.request.headers.is_empty();
             assert!(!binary || event.is_some_and(|(_, value)| value == "github.push"), "{headers:?}");
         }
     }
