@@ -81,6 +81,8 @@ pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 pub const LINGER: Duration = Duration::from_secs(5);
 /// See [`LINGER`].
 pub const LINGER_BYTES_MAX: u64 = 64 << 20;
+/// What is thrown away is read in pieces of this size.
+pub const LINGER_READ_BYTES: usize = 8 << 10;
 
 /// What a client is told to wait before it tries again.
 pub const RETRY_AFTER_S: u64 = 5;

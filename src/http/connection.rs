@@ -24,7 +24,7 @@ use super::wire::Wire;
 use crate::app::App;
 use crate::bounds::{
     H2_CONNECTION_WINDOW_BYTES, H2_ERRORS_MAX, H2_PENDING_RESETS_MAX, H2_PING_INTERVAL,
-    H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, LINGER, LINGER_BYTES_MAX,
+    H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, LINGER, LINGER_BYTES_MAX, LINGER_READ_BYTES,
 };
 use crate::pipeline;
 use crate::reason::Reason;
@@ -37,7 +37,7 @@ pub async fn serve(wire: Wire, client: Client, app: Arc<App>) {
     let address = client.address;
     let mut socket = Socket::new(wire, activity.clone());
     match socket.speaks_h2(&app).await {
-        Ok(Some(true)) => http2(socket, client, app, activity).await,
+        Ok(Some(true)) => Box::pin(http2(socket, client, app, activity)).await,
         Ok(Some(false)) => http1(socket, client, app, activity).await,
         Ok(None) => end_late(socket, address, &app, &activity).await,
         // The client went away before it said anything that could be answered.
@@ -285,7 +285,8 @@ async fn end_late(mut socket: Socket, client: IpAddr, app: &App, activity: &Acti
 /// client still sends, within bounds. Closing with unread bytes would reset the connection.
 async fn linger(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let throw_away = async {
-        let mut scratch = [0; 8 << 10];
+        // On the heap: as a part of the future every connection would carry it for all its life.
+        let mut scratch = vec![0; LINGER_READ_BYTES];
         let mut read = 0;
         if socket.shutdown().await.is_err() {
             return;

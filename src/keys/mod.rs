@@ -88,7 +88,8 @@ impl Keys {
                 }
                 decided => return decided,
             };
-            match self.get(&request).await {
+            // Boxed: it is large and rare, and would make every webhook's future six kilobytes longer.
+            match Box::pin(self.get(&request)).await {
                 Ok(document) => fetched.put(request.url, document),
                 Err(_) => return Admission::Refused(Refusal::key_unavailable("the key can't be fetched")),
             }
