@@ -15,7 +15,7 @@ pub const BATCH_BYTES_MAX: usize = 8 << 20;
 pub const RABBITMQ_CHANNELS: u16 = 64;
 
 /// Connections of the load. The daemon takes 10,000.
-pub const CONNECTIONS_MAX: usize = 10_000;
+pub const CONNECTIONS_MAX: i64 = 10_000;
 
 /// Files that the load has open besides its connections.
 pub const OTHER_FILES: u64 = 64;
@@ -46,7 +46,7 @@ pub const START_DEADLINE: Duration = Duration::from_secs(30);
 pub const STOP_DEADLINE: Duration = Duration::from_secs(40);
 
 /// Between two looks for something that is waited for.
-pub const POLL: Duration = Duration::from_millis(20);
+pub const POLL: Duration = Duration::from_millis(2);
 
 /// After a server has begun to listen: its connection to the broker is up then.
 pub const SETTLE: Duration = Duration::from_millis(500);

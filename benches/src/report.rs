@@ -17,6 +17,8 @@ pub struct Report {
     pub statuses: BTreeMap<u16, u64>,
     /// 2xx of the whole run, warm-up and stragglers included.
     pub acknowledged_in_all: u64,
+    /// Webhooks answered in the whole run.
+    pub answered_in_all: u64,
     /// Connections that broke under a webhook.
     pub broken: u64,
     /// Webhooks without an answer in the end.

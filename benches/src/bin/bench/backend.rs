@@ -5,6 +5,9 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+/// Where nothing listens: the port is reserved.
+const NOBODY: &str = "nats://127.0.0.1:1";
+
 /// A way, and its floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,15 +24,45 @@ pub(crate) enum Backend {
     Rabbitmq,
     /// RabbitMQ; beside its client library with one channel for all, which isn't safe
     RabbitmqShared,
+    /// Azure Storage Queue, which Azurite plays; beside its client library
+    Azure,
+    /// A broker that is gone: all is spooled; beside a plain file, written and synced
+    Spool,
 }
 
 impl Backend {
-    /// Those that the contract has ratios for.
-    pub(crate) const USUAL: [Self; 4] = [Self::Refuse, Self::Embedded, Self::Nats, Self::Rabbitmq];
+    /// All but those that put the daemon beside another floor.
+    pub(crate) const USUAL: [Self; 6] =
+        [Self::Refuse, Self::Embedded, Self::Nats, Self::Rabbitmq, Self::Azure, Self::Spool];
 
     /// As on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// On the page.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Refuse => "refused",
+            Self::Embedded | Self::EmbeddedSqlite => "embedded",
+            Self::Nats => "NATS",
+            Self::Rabbitmq | Self::RabbitmqShared => "RabbitMQ",
+            Self::Azure => "Azure",
+            Self::Spool => "spool",
+        }
+    }
+
+    /// What it is beside.
+    pub(crate) fn floor_title(self) -> &'static str {
+        match self {
+            Self::Refuse => "hyper and an HMAC",
+            Self::Embedded | Self::Spool => "and a synced file",
+            Self::EmbeddedSqlite => "and a table of SQLite",
+            Self::Nats => "and async-nats",
+            Self::Rabbitmq => "and lapin, 64 channels",
+            Self::RabbitmqShared => "and lapin, one channel",
+            Self::Azure => "and azure_storage_queue",
+        }
     }
 
     /// How often the floor's cost the daemon may cost at most, where that was decided.
@@ -38,7 +71,8 @@ impl Backend {
             Self::Refuse => Some(1.5),
             Self::Embedded => Some(1.6),
             Self::Nats | Self::Rabbitmq => Some(1.4),
-            Self::EmbeddedSqlite | Self::RabbitmqShared => None,
+            Self::Azure => Some(1.2),
+            Self::EmbeddedSqlite | Self::RabbitmqShared | Self::Spool => None,
         }
     }
 
@@ -53,6 +87,9 @@ impl Backend {
             Self::Refuse | Self::Embedded | Self::EmbeddedSqlite => &["--queue", "embedded"],
             Self::Nats => &["--queue", "nats", "--queue-url", url],
             Self::Rabbitmq | Self::RabbitmqShared => &["--queue", "rabbitmq", "--queue-url", url],
+            Self::Azure => &["--queue", "azure", "--queue-url", url],
+            // A big body's run would fill the default.
+            Self::Spool => &["--queue", "nats", "--queue-url", NOBODY, "--spool-max", "10GiB"],
         };
         flags.iter().map(|flag| (*flag).to_owned()).collect()
     }
@@ -60,13 +97,15 @@ impl Backend {
     /// The floor's subcommand. Subject and queue are those that the daemon has declared.
     pub(crate) fn floor_flags(self, url: &str, dir: &Path) -> Vec<String> {
         let file = dir.join("floor").display().to_string();
+        let queue_url = url.replacen('?', "/webhooks?", 1);
         let flags: &[&str] = match self {
             Self::Refuse => &["none"],
-            Self::Embedded => &["append", &file],
+            Self::Embedded | Self::Spool => &["append", &file],
             Self::EmbeddedSqlite => &["sqlite", &file],
             Self::Nats => &["nats", url, "webhooks.github._.push"],
             Self::Rabbitmq => &["rabbitmq", url, "webhooks"],
             Self::RabbitmqShared => &["rabbitmq-shared", url, "webhooks"],
+            Self::Azure => &["azure", &queue_url],
         };
         flags.iter().map(|flag| (*flag).to_owned()).collect()
     }

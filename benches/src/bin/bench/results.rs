@@ -1,12 +1,15 @@
 //! The figures, and where they were measured.
 
+use std::path::Path;
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 use sluiced_benches::report::Report;
 
+use crate::Failure;
 use crate::backend::Backend;
-use crate::measure::Load;
 
-/// Everything that a call of this program has measured.
+/// Everything that was measured.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) cpu: String,
@@ -15,6 +18,69 @@ pub(crate) struct Results {
     /// Seconds since 1970.
     pub(crate) at: u64,
     pub(crate) cells: Vec<Cell>,
+    #[serde(default)]
+    pub(crate) allocations: Vec<Allocations>,
+    #[serde(default)]
+    pub(crate) scale: Vec<Point>,
+}
+
+/// How webhooks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) connections: u16,
+    /// Webhooks a second; without it as many as are answered.
+    pub(crate) rate: Option<u64>,
+}
+
+/// Allocations per webhook under a saturating load.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Allocations {
+    pub(crate) backend: Backend,
+    /// Bytes of a body.
+    pub(crate) size: usize,
+    pub(crate) floor: Allocated,
+    pub(crate) daemon: Allocated,
+}
+
+/// Of one of the two.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Allocated {
+    pub(crate) count: f64,
+    /// Bytes asked for.
+    pub(crate) bytes: f64,
+}
+
+/// What grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Axis {
+    Connections,
+    Receivers,
+    BodyBytes,
+    Depth,
+}
+
+impl Axis {
+    pub(crate) const ALL: [Self; 4] = [Self::Connections, Self::Receivers, Self::BodyBytes, Self::Depth];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Receivers => "receivers",
+            Self::BodyBytes => "body bytes",
+            Self::Depth => "queued",
+        }
+    }
+}
+
+/// The daemon at one place of an axis.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Point {
+    pub(crate) axis: Axis,
+    pub(crate) x: u64,
+    /// From its start until it listened.
+    pub(crate) start_ms: f64,
+    pub(crate) report: Report,
 }
 
 /// One comparison.
@@ -32,23 +98,66 @@ pub(crate) struct Cell {
 pub(crate) struct Pair {
     pub(crate) floor: Report,
     pub(crate) daemon: Report,
+    /// How many of the daemon's went to its spool.
+    #[serde(default)]
+    pub(crate) spooled: u64,
 }
 
 impl Results {
-    /// None yet, on this machine.
-    pub(crate) fn here() -> Self {
+    /// The figures that are there, on this machine or not; or none yet.
+    pub(crate) fn read_or_new(file: &Path) -> Result<Self, Failure> {
+        match std::fs::read(file) {
+            Ok(text) => Ok(serde_json::from_slice(&text)
+                .map_err(|error| format!("{}: {error}; take it away to begin anew", file.display()))?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::here()),
+            Err(error) => Err(format!("{}: {error}", file.display()).into()),
+        }
+    }
+
+    pub(crate) fn write(&mut self, file: &Path) -> Result<(), Failure> {
+        let Self { cpu, cores, kernel, at, .. } = Self::here();
+        (self.cpu, self.cores, self.kernel, self.at) = (cpu, cores, kernel, at);
+        Ok(std::fs::write(file, serde_json::to_string(self)?)?)
+    }
+
+    /// In the place of the same comparison's.
+    pub(crate) fn put(&mut self, cell: Cell) {
+        let same = |old: &Cell| (old.backend, old.size, old.load) == (cell.backend, cell.size, cell.load);
+        self.cells.retain(|old| !same(old));
+        self.cells.push(cell);
+    }
+
+    pub(crate) fn put_allocations(&mut self, counted: Allocations) {
+        self.allocations.retain(|old| (old.backend, old.size) != (counted.backend, counted.size));
+        self.allocations.push(counted);
+    }
+
+    pub(crate) fn put_point(&mut self, point: Point) {
+        // How deep a queue is comes out as it comes.
+        let same = |old: &Point| old.axis == point.axis && (old.x == point.x || near(old.x, point.x));
+        self.scale.retain(|old| !same(old));
+        self.scale.push(point);
+    }
+
+    fn here() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split(':').nth(1));
-        let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             cpu: model.unwrap_or("unknown").trim().to_owned(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             at: now.map_or(0, |now| now.as_secs()),
             cells: Vec::new(),
+            allocations: Vec::new(),
+            scale: Vec::new(),
         }
     }
+}
+
+fn near(one: u64, other: u64) -> bool {
+    one.min(other) > 0 && one.max(other) < 2 * one.min(other)
 }
 
 impl Cell {
@@ -68,13 +177,17 @@ impl Cell {
 
     /// Answers of all runs that weren't the expected one, broken connections and missing answers included.
     pub(crate) fn wrong(&self) -> u64 {
-        let expected = self.backend.status();
-        let wrong = |report: &Report| {
-            let right = report.statuses.get(&expected).copied().unwrap_or(0);
-            report.answered - right + report.broken + report.unanswered
-        };
-        self.pairs.iter().map(|pair| wrong(&pair.floor) + wrong(&pair.daemon)).sum()
+        self.pairs
+            .iter()
+            .map(|pair| wrong(self.backend, &pair.floor) + wrong(self.backend, &pair.daemon))
+            .sum()
     }
+}
+
+/// A run's answers that weren't the expected one, broken connections and missing answers included.
+pub(crate) fn wrong(backend: Backend, report: &Report) -> u64 {
+    let right = report.statuses.get(&backend.status()).copied().unwrap_or(0);
+    report.answered - right + report.broken + report.unanswered
 }
 
 /// Microseconds of processor time per webhook.

@@ -15,6 +15,7 @@ use crate::Failure;
 pub(crate) struct Server {
     process: Process,
     port: Port,
+    start_ms: f64,
 }
 
 impl Server {
@@ -31,7 +32,8 @@ impl Server {
             }
         }
         let mut process = Process::spawn(name, &mut command, log);
-        let until = Instant::now() + bounds::START_DEADLINE;
+        let begun = Instant::now();
+        let until = begun + bounds::START_DEADLINE;
         while TcpStream::connect(port.address()).await.is_err() {
             if process.ended().is_some() || Instant::now() > until {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
@@ -39,12 +41,18 @@ impl Server {
             }
             sleep(bounds::POLL).await;
         }
+        let start_ms = begun.elapsed().as_secs_f64() * 1e3;
         sleep(bounds::SETTLE).await;
-        Ok(Self { process, port })
+        Ok(Self { process, port, start_ms })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// From its start until it listened.
+    pub(crate) fn start_ms(&self) -> f64 {
+        self.start_ms
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

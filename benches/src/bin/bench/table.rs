@@ -2,25 +2,27 @@
 
 use crate::results::{Cell, Pair, cpu};
 
-pub(crate) fn print_row(cell: &Cell, first: bool) {
-    if first {
-        println!(
-            "{:16} {:>7} {:>9} | {:>8} {:>8} {:>19} {:>5} | {:>8} {:>8} | {:>22} {:>22} | {:>11} | {:>5}",
-            "",
-            "body",
-            "load",
-            "floor",
-            "sluiced",
-            "ratio of CPU (range)",
-            "goal",
-            "floor/s",
-            "sluiced/s",
-            "floor p50 p99 p99.9 ms",
-            "sluiced p50 p99 p99.9",
-            "RSS MiB",
-            "wrong"
-        );
-    }
+pub(crate) fn print_heading() {
+    println!(
+        "{:16} {:>7} {:>9} | {:>8} {:>8} {:>19} {:>5} | {:>8} {:>9} | {:>22} {:>22} | {:>11} | {:>5} {:>7}",
+        "",
+        "body",
+        "load",
+        "floor µs",
+        "sluiced",
+        "ratio (range)",
+        "goal",
+        "floor/s",
+        "sluiced/s",
+        "floor p50 p99 p99.9 ms",
+        "sluiced p50 p99 p99.9",
+        "peak MiB",
+        "wrong",
+        "spooled"
+    );
+}
+
+pub(crate) fn print_row(cell: &Cell) {
     let load = cell.load.rate.map_or(format!("{} conns", cell.load.connections), |rate| format!("{rate}/s"));
     let (ratio, least, greatest) = cell.ratio();
     let goal = cell.backend.goal().map_or(String::new(), |goal| format!("{goal:.1}"));
@@ -31,7 +33,7 @@ pub(crate) fn print_row(cell: &Cell, first: bool) {
     };
     let mib = |of: fn(&Pair) -> Option<u64>| cell.median(|pair| of(pair).unwrap_or(0) as f64 / 1_048_576.0);
     println!(
-        "{:16} {:>7} {:>9} | {:>8.1} {:>8.1} {:>19} {:>5} | {:>8.0} {:>8.0} | {:>22} {:>22} | {:>5.0} {:>5.0} | {:>5}",
+        "{:16} {:>7} {:>9} | {:>8.1} {:>8.1} {:>19} {:>5} | {:>8.0} {:>9.0} | {:>22} {:>22} | {:>5.0} {:>5.0} | {:>5} {:>7.0}",
         cell.backend.name(),
         cell.size,
         load,
@@ -46,5 +48,6 @@ pub(crate) fn print_row(cell: &Cell, first: bool) {
         mib(|pair| pair.floor.resident_peak_bytes),
         mib(|pair| pair.daemon.resident_peak_bytes),
         cell.wrong(),
+        cell.median(|pair| pair.spooled as f64),
     );
 }

@@ -5,6 +5,7 @@
 //! deadlines, no message, no log, no metrics. Not for use.
 
 mod append;
+mod azure;
 mod nats;
 mod rabbitmq;
 mod sink;
@@ -63,6 +64,8 @@ enum Durable {
     },
     /// RabbitMQ's confirmation, on one channel for all, which isn't safe (see queues/rabbitmq/README.md)
     RabbitmqShared { url: String, queue: String },
+    /// Azure Storage Queue's 201; the URL is the queue's, with a SAS
+    Azure { url: String },
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -86,6 +89,7 @@ async fn serve(flags: Flags) -> Result<(), Failure> {
         Durable::RabbitmqShared { url, queue } => {
             Sink::RabbitMqShared(rabbitmq::Shared::connect(&url, &queue).await?)
         }
+        Durable::Azure { url } => Sink::Azure(azure::Queue::connect(&url)?),
     };
     let shared = Arc::new((github::key(&flags.secret), sink));
     let listener = TcpListener::bind(flags.listen).await?;

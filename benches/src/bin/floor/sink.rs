@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Failure, nats, rabbitmq, writer};
+use crate::{Failure, azure, nats, rabbitmq, writer};
 
 /// One of the ways; it is durable when [`Sink::put`] returns.
 pub(crate) enum Sink {
@@ -11,6 +11,7 @@ pub(crate) enum Sink {
     Nats(nats::Stream),
     RabbitMq(rabbitmq::Pool),
     RabbitMqShared(rabbitmq::Shared),
+    Azure(azure::Queue),
 }
 
 impl Sink {
@@ -21,6 +22,7 @@ impl Sink {
             Self::Nats(stream) => stream.put(body).await,
             Self::RabbitMq(pool) => pool.put(body).await,
             Self::RabbitMqShared(channel) => channel.put(body).await,
+            Self::Azure(queue) => queue.put(body).await,
         }
     }
 }

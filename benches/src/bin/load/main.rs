@@ -32,7 +32,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 1024)]
     size: usize,
     /// Keep-alive connections, each with one webhook at a time
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=bounds::CONNECTIONS_MAX as i64))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=bounds::CONNECTIONS_MAX))]
     connections: u16,
     /// Webhooks a second, at even times; latencies count from those. Without it each connection sends as soon as
     /// it has its answer

@@ -1,6 +1,6 @@
 //! A run: warm-up, the measured part, and a moment for the answers that are still out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::error::Error;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,7 +42,8 @@ struct Load<'a> {
     flags: &'a Flags,
     epoll: OwnedFd,
     lines: Vec<Line>,
-    idle: Vec<usize>,
+    /// The one that has been idle longest comes first, so that all of them are used.
+    idle: VecDeque<usize>,
     began: Instant,
     measured_from: u64,
     measured_to: u64,
@@ -67,6 +68,7 @@ struct Tally {
     latencies: Histogram,
     statuses: BTreeMap<u16, u64>,
     answered: u64,
+    answered_in_all: u64,
     acknowledged_in_all: u64,
     broken: u64,
 }
@@ -151,7 +153,7 @@ impl<'a> Load<'a> {
             self.after = Some(self.used()?);
         }
         while self.has_more(now) && self.due() <= now {
-            let Some(at) = self.idle.pop() else { break };
+            let Some(at) = self.idle.pop_front() else { break };
             self.send(at)?;
         }
         Ok(())
@@ -175,14 +177,14 @@ impl<'a> Load<'a> {
                 if self.flags.rate.is_none() && self.has_more(now) {
                     return self.send(at);
                 }
-                self.idle.push(at);
+                self.idle.push_back(at);
                 Ok(())
             }
             Progress::Closed { under_way } => {
                 if under_way {
                     self.under_way -= 1;
                     self.tally.broken += 1;
-                    self.idle.push(at);
+                    self.idle.push_back(at);
                 }
                 let line = &mut self.lines[at];
                 line.connection
@@ -202,6 +204,7 @@ impl<'a> Load<'a> {
             self.tally.answered += 1;
             *self.tally.statuses.entry(status).or_default() += 1;
         }
+        self.tally.answered_in_all += 1;
         if (200..300).contains(&status) {
             self.tally.acknowledged_in_all += 1;
         }
@@ -222,7 +225,8 @@ impl<'a> Load<'a> {
 
     fn report(mut self) -> Report {
         let unanswered = self.settle();
-        let Tally { latencies, statuses, answered, acknowledged_in_all, broken } = self.tally;
+        let Tally { latencies, statuses, answered, answered_in_all, acknowledged_in_all, broken } =
+            self.tally;
         let each = |ns: u64| ns as f64 / 1_000.0 / answered.max(1) as f64;
         let (before, after) = (self.before.expect("it has begun"), self.after.expect("it has ended"));
         let resident = self.flags.pid.map(process::resident);
@@ -233,6 +237,7 @@ impl<'a> Load<'a> {
             per_second: answered as f64 / self.flags.seconds,
             statuses,
             acknowledged_in_all,
+            answered_in_all,
             broken,
             unanswered,
             p50_us: us(0.5),
@@ -249,7 +254,7 @@ impl<'a> Load<'a> {
     /// How many have had no answer, sent or not. Each has taken so long at least, and counts as that.
     fn settle(&mut self) -> u64 {
         let now = self.now();
-        let idle: std::collections::HashSet<usize> = self.idle.iter().copied().collect();
+        let idle: HashSet<usize> = self.idle.iter().copied().collect();
         let mut out: Vec<u64> =
             (0..self.lines.len()).filter(|at| !idle.contains(at)).map(|at| self.lines[at].intended).collect();
         while self.flags.rate.is_some() && self.has_more(now) {
