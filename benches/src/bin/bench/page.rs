@@ -272,3 +272,25 @@ fn mib(cell: &Cell) -> String {
     };
     format!("{:.0}, {:.0}", peak(|pair| &pair.floor), peak(|pair| &pair.daemon))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_replace_what_is_between_their_markers_and_nothing_else() {
+        let text = "a\n<!-- begin: x -->\n\nold\n\n<!-- end: x -->\nb\n";
+        let new = between_markers(text, "x", "new\n").unwrap();
+        assert_eq!(new, "a\n<!-- begin: x -->\n\nnew\n\n<!-- end: x -->\nb\n");
+        assert_eq!(between_markers(&new, "x", "old\n").unwrap(), text);
+        assert!(between_markers(text, "y", "new\n").is_err());
+    }
+
+    #[test]
+    fn the_page_has_a_place_for_all_figures() {
+        let page = include_str!("../../../../docs/performance.md");
+        for name in ["machine", "saturated", "rates", "sizes", "allocations", "scale"] {
+            between_markers(page, name, "").unwrap();
+        }
+    }
+}

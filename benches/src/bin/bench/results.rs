@@ -203,3 +203,46 @@ fn median(mut figures: Vec<f64>) -> f64 {
         n => figures[n / 2],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(cpu_us: f64) -> Report {
+        serde_json::from_value(serde_json::json!({
+            "seconds": 1.0, "answered": 10, "per_second": 10.0, "statuses": { "200": 9, "503": 1 },
+            "acknowledged_in_all": 9, "answered_in_all": 10, "broken": 2, "unanswered": 3, "p50_us": 1.0,
+            "p99_us": 1.0, "p999_us": 1.0, "max_us": 1.0, "cpu_us": cpu_us, "resident_bytes": null,
+            "resident_peak_bytes": null, "own_cpu_us": 1.0,
+        }))
+        .unwrap()
+    }
+
+    fn cell(pairs: &[(f64, f64)]) -> Cell {
+        let pair =
+            |&(floor, daemon): &(f64, f64)| Pair { floor: report(floor), daemon: report(daemon), spooled: 0 };
+        let load = Load { connections: 64, rate: None };
+        Cell { backend: Backend::Nats, size: 1024, load, pairs: pairs.iter().map(pair).collect() }
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_pairs_not_of_the_sides() {
+        let cell = cell(&[(1.0, 2.0), (10.0, 30.0), (2.0, 10.0)]);
+        assert_eq!(cell.ratio(), (3.0, 2.0, 5.0));
+    }
+
+    #[test]
+    fn whatever_was_not_acknowledged_is_wrong() {
+        assert_eq!(cell(&[(1.0, 1.0)]).wrong(), 2 * (1 + 2 + 3));
+    }
+
+    #[test]
+    fn a_comparison_replaces_itself_and_no_other() {
+        let mut results = Results::here();
+        results.put(cell(&[(1.0, 1.0)]));
+        results.put(Cell { size: 2048, ..cell(&[(1.0, 1.0)]) });
+        results.put(cell(&[(1.0, 2.0)]));
+        let ratios: Vec<f64> = results.cells.iter().map(|cell| cell.ratio().0).collect();
+        assert_eq!(ratios, [1.0, 2.0]);
+    }
+}
