@@ -35,6 +35,9 @@ impl Backend {
     pub(crate) const USUAL: [Self; 6] =
         [Self::Refuse, Self::Embedded, Self::Nats, Self::Rabbitmq, Self::Azure, Self::Spool];
 
+    /// The daemon beside another floor.
+    pub(crate) const BESIDE_OTHERS: [Self; 2] = [Self::EmbeddedSqlite, Self::RabbitmqShared];
+
     /// As on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -88,8 +91,10 @@ impl Backend {
             Self::Nats => &["--queue", "nats", "--queue-url", url],
             Self::Rabbitmq | Self::RabbitmqShared => &["--queue", "rabbitmq", "--queue-url", url],
             Self::Azure => &["--queue", "azure", "--queue-url", url],
-            // A big body's run would fill the default.
-            Self::Spool => &["--queue", "nats", "--queue-url", NOBODY, "--spool-max", "10GiB"],
+            // A big body's run would fill the default; and there is nobody to drain to in the end.
+            Self::Spool => {
+                &["--queue", "nats", "--queue-url", NOBODY, "--spool-max", "10GiB", "--drain-timeout", "1s"]
+            }
         };
         flags.iter().map(|flag| (*flag).to_owned()).collect()
     }

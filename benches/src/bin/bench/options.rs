@@ -59,7 +59,11 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn backends(&self) -> Vec<Backend> {
-        if self.only.is_empty() { Backend::USUAL.to_vec() } else { self.only.clone() }
+        match (self.only.is_empty(), self.page) {
+            (true, true) => Backend::USUAL.into_iter().chain(Backend::BESIDE_OTHERS).collect(),
+            (true, false) => Backend::USUAL.to_vec(),
+            (false, _) => self.only.clone(),
+        }
     }
 
     /// Body sizes and loads of a backend.

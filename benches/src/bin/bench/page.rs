@@ -60,7 +60,7 @@ fn find(results: &Results, backend: Backend, size: usize, rate: Option<u64>) -> 
 }
 
 fn all_backends() -> impl Iterator<Item = Backend> {
-    Backend::USUAL.into_iter().chain([Backend::EmbeddedSqlite, Backend::RabbitmqShared])
+    Backend::USUAL.into_iter().chain(Backend::BESIDE_OTHERS)
 }
 
 fn saturated(results: &Results) -> String {
@@ -199,7 +199,8 @@ fn points(results: &Results, axis: Axis) -> Vec<&Point> {
 }
 
 fn plots_of(results: &Results) -> Vec<(String, String)> {
-    let saturated = all_backends().filter_map(|backend| find(results, backend, SATURATED_SIZE, None));
+    let usual = Backend::USUAL.into_iter();
+    let saturated = usual.filter_map(|backend| find(results, backend, SATURATED_SIZE, None));
     let rows: Vec<svg::Row> = saturated
         .map(|cell| {
             let figures = vec![cell.median(|pair| cpu(&pair.floor)), cell.median(|pair| cpu(&pair.daemon))];
