@@ -71,3 +71,9 @@ pub const NAMED_MAX: usize = 5;
 
 /// The small disk: the store starts with less than a megabyte, and a filler takes the rest.
 pub const SMALL_DISK: &str = "96m";
+
+/// How often a round is begun that something else than the daemon ends: a broker that doesn't come up again.
+pub const JUDGEMENTS_MAX: u32 = 2;
+
+/// How often a broker is started that doesn't come up, on a machine that others use too.
+pub const BROKER_STARTS_MAX: u32 = 3;

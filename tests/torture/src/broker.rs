@@ -49,8 +49,8 @@ const SETTLED: Duration = Duration::from_millis(300);
 /// The operator's exchange, and the queue bound to it: see `bind_rabbitmq.py`.
 const EXCHANGE: &str = "torture";
 
-/// The events that there are, each with its name as routing key.
-const EVENTS: [&str; 2] = ["push", "star"];
+/// The events that there are, as the patterns of their routing keys.
+const EVENTS: [&str; 2] = ["push", "star.*"];
 
 /// RabbitMQ's limits: one that no disk has, and its default.
 const DISK_LIMITS: [&str; 2] = ["1000000GB", "50MB"];

@@ -1,6 +1,6 @@
 //! One round, top to bottom: a daemon, load, what its plan says, quiet, and a count.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, sleep_until};
@@ -17,13 +17,9 @@ use crate::reader::lines;
 use crate::report::{Happened, Round};
 use crate::shims::Shims;
 
-/// What all rounds have in common.
+/// What rounds have in common, until one breaks it.
 #[derive(Debug)]
 pub struct Rig {
-    /// The daemon's program.
-    pub binary: PathBuf,
-    /// The libraries before it.
-    pub shims: Shims,
     /// The broker, if there is one.
     pub broker: Option<Broker>,
     /// Webhooks a second.
@@ -36,7 +32,16 @@ pub struct Rig {
 ///
 /// # Errors
 /// When it can't be begun.
-pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Result<Round, String> {
+///
+/// # Panics
+/// When a part of the rig doesn't do what it must, or the daemon doesn't start.
+pub async fn run(
+    rig: &mut Rig,
+    binary: &Path,
+    shims: &Shims,
+    plan: &Plan,
+    dir: &Path,
+) -> Result<Round, String> {
     let begun = Instant::now();
     let queue = match &mut rig.broker {
         Some(broker) => broker.flags(plan.ack, plan.exchange, dir).await?,
@@ -44,8 +49,8 @@ pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Result<Round, String
     };
     let name = format!("s{}-", plan.seed);
     let setup = Setup {
-        binary: &rig.binary,
-        shims: &rig.shims,
+        binary,
+        shims,
         disk: Disk::make(plan.disk, dir).await,
         log: dir.join("daemon.log"),
         queue,
