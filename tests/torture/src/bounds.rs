@@ -32,6 +32,9 @@ pub const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Before a daemon that ended by itself is started again, as a service manager does.
 pub const RESTART_AFTER: Duration = Duration::from_millis(200);
 
+/// What a worker has in hand at once: what comes twice after its end.
+pub const WORKER_CONCURRENCY: &str = "4";
+
 /// A daemon has ended by then after SIGTERM: its own grace is 25 s.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(60);
 

@@ -6,7 +6,8 @@
 //! * [`fault`], [`plan`], [`random`]: what can happen, and what happens when, as a seed has it.
 //! * [`webhook`], [`load`]: what is sent, and the senders.
 //! * [`daemon`], [`disk`], [`shims`], [`ops`]: the daemon and what it stands on.
-//! * [`broker`], [`front`], [`jetstream`]: the broker and the way to it.
+//! * [`broker`], [`front`], [`jetstream`]: the broker and the way to it. [`worker`], [`sink`]: a worker and the
+//!   service behind it.
 //! * [`reader`], [`ledger`]: what came out of the queue, and the count. [`report`], [`record`], [`summary`]: the
 //!   words on a round, what is kept of it, and the count over many.
 //! * [`caught`]: panics as errors.
@@ -33,8 +34,10 @@ pub mod record;
 pub mod report;
 pub mod round;
 pub mod shims;
+pub mod sink;
 pub mod summary;
 pub mod webhook;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
