@@ -159,15 +159,17 @@ impl<'a> Daemon<'a> {
         ended
     }
 
-    /// A second daemon on the same socket and a directory of its own; SIGTERM to the first once that listens.
+    /// A second daemon on the same socket and a directory of its own; both take connections for so long, and then the
+    /// first gets SIGTERM.
     ///
     /// # Errors
     /// Says how the first ended, if not well.
-    pub async fn roll(&mut self) -> Result<(), String> {
+    pub async fn roll(&mut self, together: Duration) -> Result<(), String> {
         self.revive().await;
         let first = self.current.take();
         let slot = first.as_ref().map_or(0, |instance| 1 - instance.slot);
         self.up(slot).await;
+        sleep(together).await;
         match first {
             Some(mut first) => end(&mut first.process, self.setup.disk.fails()).await,
             None => Ok(()),

@@ -11,7 +11,7 @@ pub enum Fault {
     Freeze,
     /// SIGTERM in the middle of everything, and a new start.
     Term,
-    /// A second daemon on the same listening socket, then SIGTERM to the first.
+    /// A second daemon on the same listening socket, both for a while, then SIGTERM to the first.
     Roll,
     /// The wall clock jumps, hours or a year, either way.
     Clock,

@@ -171,7 +171,7 @@ async fn inflict(daemon: &mut Daemon<'_>, step: &Step) -> Result<(), String> {
         Fault::Kill => daemon.kill(step.lasts).await,
         Fault::Freeze => daemon.freeze(step.lasts).await,
         Fault::Term => daemon.replace(step.lasts).await?,
-        Fault::Roll => daemon.roll().await?,
+        Fault::Roll => daemon.roll(step.lasts).await?,
         Fault::Clock => {
             daemon.setup.disk.jump(jump(step.dice));
             daemon.tend(step.lasts / 2).await;
