@@ -10,7 +10,7 @@
 //!   service behind it.
 //! * [`reader`], [`ledger`]: what came out of the queue, and the count. [`report`], [`record`], [`summary`]: the
 //!   words on a round, what is kept of it, and the count over many.
-//! * [`caught`]: panics as errors.
+//! * [`mod@caught`]: panics as errors.
 //!
 //! It shares no code with the daemon. A helper that can't go on panics and says why; the round is then
 //! begun once more.
