@@ -10,7 +10,7 @@ import sys
 import pika
 
 NAME = "torture"
-EVENTS = ("push", "star")
+EVENTS = ("push", "star.*")
 url, bound = sys.argv[1], sys.argv[2:]
 connection = pika.BlockingConnection(pika.URLParameters(url))
 channel = connection.channel()

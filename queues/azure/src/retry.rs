@@ -45,6 +45,8 @@ pub(crate) struct Retries {
     broken: bool,
     created: bool,
     left: usize,
+    /// A server's error isn't tried again: each time it may have been done once more.
+    once: bool,
     pauses: <ExponentialBuilder as BackoffBuilder>::Backoff,
 }
 
@@ -56,7 +58,13 @@ impl Retries {
             .with_jitter()
             .without_max_times()
             .build();
-        Self { declare, broken: false, created: false, left: bounds::RETRIES_MAX, pauses }
+        Self { declare, broken: false, created: false, once: false, left: bounds::RETRIES_MAX, pauses }
+    }
+
+    /// Those of a send. A server that fails may store the message all the same, time after time; whoever sends it
+    /// has it still, and sends it again when the queue answers.
+    pub(crate) fn of_send(declare: bool) -> Self {
+        Self { once: true, ..Self::new(declare) }
     }
 
     /// `None`: give up.
@@ -64,6 +72,7 @@ impl Retries {
         match fault.kind {
             // Azure closes idle connections, and a send may just have taken one; the next one is fresh.
             Kind::Broken if !std::mem::replace(&mut self.broken, true) => Some(Next::Again(Duration::ZERO)),
+            Kind::ServerError if self.once => None,
             Kind::Throttled | Kind::ServerError => {
                 self.left = self.left.checked_sub(1)?;
                 // It may have been the creation that failed.
@@ -129,6 +138,17 @@ mod tests {
         assert_eq!(retries.after(&throttled), None);
         let asked = Fault { retry_after: Some(Duration::from_secs(7)), ..throttled };
         assert_eq!(pause(Retries::new(true).after(&asked)), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn a_send_that_may_have_been_stored_is_not_repeated_and_one_that_was_not_is() {
+        assert_eq!(Retries::of_send(true).after(&fault(Kind::ServerError)), None);
+        let mut retries = Retries::of_send(true);
+        let throttled = (0..10).take_while(|_| retries.after(&fault(Kind::Throttled)).is_some()).count();
+        assert_eq!(throttled, bounds::RETRIES_MAX);
+        let mut retries = Retries::new(true);
+        let failed = (0..10).take_while(|_| retries.after(&fault(Kind::ServerError)).is_some()).count();
+        assert_eq!(failed, bounds::RETRIES_MAX, "what can be done twice without harm is");
     }
 
     #[test]

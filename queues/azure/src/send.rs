@@ -70,7 +70,7 @@ impl Sender {
     }
 
     async fn with_retries(&self, body: Bytes, until: Instant) -> Result<(), Fault> {
-        let mut retries = Retries::new(self.declare);
+        let mut retries = Retries::of_send(self.declare);
         let mut last = None;
         loop {
             // Not held during pauses: others can send meanwhile, also to another queue.

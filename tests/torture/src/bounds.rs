@@ -32,6 +32,9 @@ pub const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Before a daemon that ended by itself is started again, as a service manager does.
 pub const RESTART_AFTER: Duration = Duration::from_millis(200);
 
+/// What a worker has in hand at once: what comes twice after its end.
+pub const WORKER_CONCURRENCY: &str = "4";
+
 /// A daemon has ended by then after SIGTERM: its own grace is 25 s.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -71,3 +74,9 @@ pub const NAMED_MAX: usize = 5;
 
 /// The small disk: the store starts with less than a megabyte, and a filler takes the rest.
 pub const SMALL_DISK: &str = "96m";
+
+/// How often a round is begun that something else than the daemon ends: a broker that doesn't come up again.
+pub const JUDGEMENTS_MAX: u32 = 2;
+
+/// How often a broker is started that doesn't come up, on a machine that others use too.
+pub const BROKER_STARTS_MAX: u32 = 3;

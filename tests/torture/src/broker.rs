@@ -49,8 +49,11 @@ const SETTLED: Duration = Duration::from_millis(300);
 /// The operator's exchange, and the queue bound to it: see `bind_rabbitmq.py`.
 const EXCHANGE: &str = "torture";
 
-/// The events that there are, each with its name as routing key.
-const EVENTS: [&str; 2] = ["push", "star"];
+/// The events that there are, as the patterns of their routing keys.
+const EVENTS: [&str; 2] = ["push", "star.*"];
+
+/// Goes with this program, whatever becomes of the tree that it was built in.
+const BIND: &str = include_str!("../bind_rabbitmq.py");
 
 /// RabbitMQ's limits: one that no disk has, and its default.
 const DISK_LIMITS: [&str; 2] = ["1000000GB", "50MB"];
@@ -75,6 +78,11 @@ impl Broker {
             _ => None,
         };
         Some(Self { server, proxy, front })
+    }
+
+    /// Started again, in order where it can't be killed.
+    pub async fn again(&mut self) {
+        self.server.bounce(Duration::ZERO).await;
     }
 
     /// What the daemon is started with. For an exchange there is a configuration file in the round's directory.
@@ -233,9 +241,8 @@ impl Server {
     /// Which events the exchange routes to its queue.
     async fn bind(&self, events: &[&str]) -> Result<(), String> {
         let Kind::RabbitMq(rabbit) = &self.kind else { return Ok(()) };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bind_rabbitmq.py");
         let mut command = reader::python();
-        command.arg(script).arg(rabbit.url()).args(events);
+        command.args(["-c", BIND]).arg(rabbit.url()).args(events);
         reader::lines(command, &mut Vec::new()).await
     }
 

@@ -36,12 +36,7 @@ pub struct Setup<'a> {
 impl Setup<'_> {
     /// A command of the program on its disk: with nothing of this process's settings.
     pub fn sluiced(&self, arguments: &[&str]) -> Command {
-        let mut command = self.disk.command(self.binary);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SLUICED_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = bare(self.disk.command(self.binary));
         command.args(arguments);
         command
     }
@@ -56,6 +51,16 @@ impl Setup<'_> {
     pub fn store(&self, data: &Path) -> PathBuf {
         if self.spools { data.join("spool") } else { data.to_owned() }
     }
+}
+
+/// A command of the program without settings of this process.
+pub fn bare(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SLUICED_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// One process of the daemon.
@@ -154,15 +159,17 @@ impl<'a> Daemon<'a> {
         ended
     }
 
-    /// A second daemon on the same socket and a directory of its own; SIGTERM to the first once that listens.
+    /// A second daemon on the same socket and a directory of its own; both take connections for so long, and then the
+    /// first gets SIGTERM.
     ///
     /// # Errors
     /// Says how the first ended, if not well.
-    pub async fn roll(&mut self) -> Result<(), String> {
+    pub async fn roll(&mut self, together: Duration) -> Result<(), String> {
         self.revive().await;
         let first = self.current.take();
         let slot = first.as_ref().map_or(0, |instance| 1 - instance.slot);
         self.up(slot).await;
+        sleep(together).await;
         match first {
             Some(mut first) => end(&mut first.process, self.setup.disk.fails()).await,
             None => Ok(()),
@@ -296,13 +303,18 @@ impl<'a> Daemon<'a> {
     }
 }
 
+/// How a daemon may end whose disk has failed: by itself, or forced out by what was the second word to it then.
+const AFTER_FAILURE: [i32; 2] = [1, 143];
+
 /// SIGTERM, and how it ends. One whose disk `fails` may have been ending by itself already.
 async fn end(process: &mut Process, fails: bool) -> Result<(), String> {
     process.terminate();
     let begun = Instant::now();
     while begun.elapsed() < STOP_DEADLINE {
         if let Some(status) = process.ended() {
-            return if status.success() || fails { Ok(()) } else { Err(format!("after SIGTERM: {status}")) };
+            let well =
+                status.success() || fails && status.code().is_some_and(|code| AFTER_FAILURE.contains(&code));
+            return if well { Ok(()) } else { Err(format!("after SIGTERM: {status}")) };
         }
         sleep(LOOK_EVERY).await;
     }

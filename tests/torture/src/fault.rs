@@ -11,7 +11,7 @@ pub enum Fault {
     Freeze,
     /// SIGTERM in the middle of everything, and a new start.
     Term,
-    /// A second daemon on the same listening socket, then SIGTERM to the first.
+    /// A second daemon on the same listening socket, both for a while, then SIGTERM to the first.
     Roll,
     /// The wall clock jumps, hours or a year, either way.
     Clock,
@@ -65,6 +65,12 @@ pub enum Fault {
     Answer403,
     /// The service does what it is asked to, and answers 500 all the same.
     AnswerLost,
+    /// `kill -9` of the worker, and a new start.
+    WorkerKill,
+    /// SIGTERM to the worker, and a new start.
+    WorkerTerm,
+    /// SIGSTOP of the worker for a while.
+    WorkerFreeze,
 }
 
 use Fault::*;
@@ -82,12 +88,15 @@ pub enum Disk {
     Power,
 }
 
+/// What happens to a worker beside the daemon.
+pub const OF_WORKER: [Fault; 3] = [WorkerKill, WorkerTerm, WorkerFreeze];
+
 const EVERYWHERE: [Fault; 5] = [Kill, Freeze, Term, Roll, Clock];
 const LINE: [Fault; 8] =
     [BrokerFreeze, Cut, CutAnswers, Delay, Throttle, PartitionUp, PartitionDown, BrokerKill];
 
 /// Each fault by its name.
-pub const NAMES: [(&str, Fault); 30] = [
+pub const NAMES: [(&str, Fault); 33] = [
     ("kill", Kill),
     ("freeze", Freeze),
     ("term", Term),
@@ -118,6 +127,9 @@ pub const NAMES: [(&str, Fault); 30] = [
     ("answer-503", Answer503),
     ("answer-403", Answer403),
     ("answer-lost", AnswerLost),
+    ("worker-kill", WorkerKill),
+    ("worker-term", WorkerTerm),
+    ("worker-freeze", WorkerFreeze),
 ];
 
 impl Fault {
@@ -136,7 +148,7 @@ impl Fault {
         found.ok_or_else(|| format!("no fault is called {name}; there are {}", names()))
     }
 
-    /// Whether it happens to the daemon or its machine; else to the broker or the way to it.
+    /// Whether it happens to the daemon or its machine; else to the broker, the way to it, or a worker.
     pub fn is_daemons(self) -> bool {
         self <= Power
     }
@@ -183,7 +195,9 @@ mod tests {
             let brokers = queues
                 .iter()
                 .any(|queue| [false, true].iter().any(|kind| of_broker(*queue, *kind).contains(&fault)));
-            assert_eq!((daemons, brokers), (fault.is_daemons(), !fault.is_daemons()), "{name}");
+            let worker = OF_WORKER.contains(&fault);
+            assert_eq!(daemons, fault.is_daemons(), "{name}");
+            assert_eq!(brokers, !daemons && !worker, "{name}");
         }
         assert!(Fault::parse("fire").unwrap_err().contains("broker-kill"));
     }

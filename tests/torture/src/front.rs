@@ -109,7 +109,7 @@ fn refusal(status: u16) -> Vec<u8> {
 }
 
 /// The next request or answer, head and body as they came; `None` at the end, or when it isn't what this reads.
-async fn whole(stream: &mut TcpStream, rest: &mut Vec<u8>, bodiless: bool) -> Option<Vec<u8>> {
+pub(crate) async fn whole(stream: &mut TcpStream, rest: &mut Vec<u8>, bodiless: bool) -> Option<Vec<u8>> {
     let mut wanted = None;
     loop {
         if wanted.is_none() {

@@ -122,7 +122,7 @@ fn id_of(bytes: &[u8]) -> Result<String, String> {
     } else if message.request.query != format!("torture={id}") {
         Some("its query")
     } else if (message.receiver.as_str(), message.actions.as_slice())
-        != ("github", &[webhook::event(&id).to_owned()])
+        != ("github", [webhook::event(&id)].as_slice())
     {
         Some("its receiver or action")
     } else {

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use crate::bounds::{DUPLICATES_PERCENT_MAX, SENDERS};
 use crate::fault::Fault;
 
 /// Where the daemon queues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Queue {
     /// On its own disk.
     Embedded,
@@ -21,8 +23,21 @@ pub enum Queue {
     Azure,
 }
 
+impl Queue {
+    /// As its own people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::RabbitMq => "RabbitMQ",
+            Self::Nats => "NATS",
+            Self::Azure => "Azurite",
+        }
+    }
+}
+
 /// What the daemon waits for before it acknowledges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Ack {
     /// The queue; the spool when that takes too long.
     Queue,
@@ -83,6 +98,14 @@ pub struct Options {
     #[arg(long)]
     pub keep: Option<PathBuf>,
 
+    /// A file to which a line of JSON is added for each round
+    #[arg(long)]
+    pub record: Option<PathBuf>,
+
+    /// Count the rounds of these files, with commas between them, and do nothing else
+    #[arg(long, value_delimiter = ',')]
+    pub count: Vec<PathBuf>,
+
     /// Show the schedules and do nothing
     #[arg(long)]
     pub plan: bool,
@@ -93,4 +116,5 @@ pub const EXAMPLES: &str = "Examples:
   torture --rounds 20
   torture --queue nats --ack both --rounds 50 --seed 1
   torture --queue rabbitmq --faults broker-kill,cut --seconds 10
-  torture --queue azure --seed 4711 --plan";
+  torture --queue azure --seed 4711 --plan
+  torture --rounds 20 --record rounds.jsonl; torture --count rounds.jsonl";

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::fault::{Disk, Fault, of_broker, of_daemon};
+use crate::fault::{Disk, Fault, OF_WORKER, of_broker, of_daemon};
 use crate::options::{Ack, Options, Queue};
 use crate::random::Random;
 
@@ -37,6 +37,8 @@ pub struct Plan {
     pub daemon: Vec<Step>,
     /// What happens to the broker meanwhile, one after the other.
     pub broker: Vec<Step>,
+    /// What happens to a worker meanwhile, if there is one beside the daemon.
+    pub worker: Option<Vec<Step>>,
 }
 
 impl Plan {
@@ -67,13 +69,23 @@ impl Plan {
         daemon.sort_by_key(|step| step.at);
         broker.sort_by_key(|step| step.at);
         let rolls = daemon.iter().any(|step| step.fault == Fault::Roll);
-        Self { seed, ack, disk, exchange, handed_over: rolls || random.percent(25), daemon, broker }
+        let handed_over = rolls || random.percent(25);
+        let has_worker = options.queue == Queue::Embedded && disk == Disk::Plain;
+        let worker = has_worker.then(|| worker(seed, allowed, end)).flatten();
+        Self { seed, ack, disk, exchange, handed_over, daemon, broker, worker }
     }
 
     /// All faults of it.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.daemon.iter().chain(&self.broker)
+        self.daemon.iter().chain(&self.broker).chain(self.worker.iter().flatten())
     }
+}
+
+/// Most have one. It has numbers of its own, so that the rest of the schedule is the same with and without it.
+fn worker(seed: u64, allowed: impl Fn(&Fault) -> bool, end: Duration) -> Option<Vec<Step>> {
+    let mut random = Random::new(seed ^ 0x303b);
+    let of: Vec<Fault> = OF_WORKER.into_iter().filter(allowed).collect();
+    (!of.is_empty() && random.percent(75)).then(|| steps(&mut random, &of, None, end))
 }
 
 /// A third of the rounds have one, and those that ask for what only an exchange can have.
@@ -123,6 +135,7 @@ fn length(random: &mut Random, fault: Fault) -> u64 {
     match fault {
         // The daemon is started again after that.
         Fault::Kill | Fault::Term | Fault::Roll | Fault::BothKill => random.between(0, 400),
+        Fault::WorkerKill | Fault::WorkerTerm => random.between(0, 800),
         Fault::Cut | Fault::CutAnswers => random.between(50, 600),
         Fault::BrokerKill | Fault::BrokerStop => random.between(0, 1500),
         Fault::Power => random.between(300, 1500),
@@ -135,6 +148,7 @@ impl fmt::Display for Plan {
         let disk = format!("{:?}", self.disk).to_lowercase();
         let exchange = if self.exchange { ", exchange" } else { "" };
         write!(f, "{disk} disk{exchange}{}", if self.handed_over { ", socket handed over" } else { "" })?;
+        write!(f, "{}", if self.worker.is_some() { ", worker" } else { "" })?;
         let mut steps: Vec<&Step> = self.steps().collect();
         steps.sort_by_key(|step| step.at);
         for step in steps {
@@ -164,6 +178,14 @@ mod tests {
             assert!(plans.iter().any(|plan| plan.steps().count() > 2), "{queue}");
             assert_ne!(plans[0].to_string(), plans[1].to_string());
         }
+    }
+
+    #[test]
+    fn a_worker_changes_nothing_else_of_the_schedule() {
+        let (all, some) = (options(&[]), options(&["--faults", "kill,freeze,term,roll,clock,disk-full"]));
+        let workers = (0..100).filter(|seed| Plan::new(&all, *seed).worker.is_some()).count();
+        assert!((20..60).contains(&workers), "{workers}");
+        assert!((0..100).all(|seed| Plan::new(&some, seed).worker.is_none()));
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! What is printed: a line for each round, and a summary with a table of faults.
+//! What became of one round: the line that is printed, and the record of it.
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::bounds::AFTERMATH;
 use crate::fault::Fault;
 use crate::ledger::{Sent, Verdict};
+use crate::options::Queue;
+use crate::plan::Plan;
+use crate::record::{self, Met, Record};
 
 /// When a fault was there.
 #[derive(Clone, Copy, Debug)]
@@ -29,28 +32,6 @@ impl Happened {
     fn stills(&self, sent: &Sent) -> bool {
         self.fault.is_daemons() && self.fault != Fault::Clock && self.met(sent)
     }
-}
-
-/// How long acknowledgements took under one fault, in all rounds.
-#[derive(Clone, Debug, Default)]
-struct UnderFault {
-    times: usize,
-    lasted: Duration,
-    latencies: Vec<Duration>,
-    refused: usize,
-    duplicates: usize,
-}
-
-/// All rounds so far.
-#[derive(Debug, Default)]
-pub struct Summary {
-    rounds: usize,
-    total: Verdict,
-    exits: usize,
-    slowest: Duration,
-    faults: BTreeMap<Fault, UnderFault>,
-    /// Rounds in which something was wrong, each with its seed.
-    wrong: Vec<String>,
 }
 
 /// One round's result.
@@ -83,13 +64,56 @@ impl Round {
         self.verdict.is_broken() || !self.notes.is_empty()
     }
 
+    /// What is kept of it, of a daemon of this version.
+    pub fn record(&self, queue: Queue, plan: &Plan, version: &str) -> Record {
+        let began =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.took);
+        Record {
+            version: version.to_owned(),
+            began_unix_s: began.as_secs(),
+            queue,
+            ack: plan.ack,
+            seed: self.seed,
+            plan: plan.to_string(),
+            took_ms: self.took.as_millis() as u64,
+            sent: self.verdict.sent,
+            acknowledged: self.verdict.acknowledged,
+            delivered: self.verdict.delivered,
+            lost: self.verdict.lost.len(),
+            altered: self.verdict.altered.len(),
+            twice: self.verdict.duplicates.len(),
+            resent: self.verdict.resent,
+            refused: self.verdict.refusals.clone(),
+            slowest_us: self.slowest().as_micros() as u64,
+            exits: self.exits,
+            notes: self.notes.clone(),
+            faults: self.happened.iter().map(|happened| self.met(happened)).collect(),
+        }
+    }
+
+    /// What the webhooks met that were on their way under one fault.
+    fn met(&self, happened: &Happened) -> Met {
+        let twice: HashSet<&str> = self.verdict.duplicates.iter().map(String::as_str).collect();
+        let mut met = Met { fault: happened.fault.name().to_owned(), ..Met::default() };
+        met.lasted_ms = (happened.to - happened.from).as_millis() as u64;
+        for sent in self.sent.iter().filter(|sent| happened.met(sent)) {
+            met.twice += usize::from(twice.contains(sent.id.as_str()));
+            // A daemon that stands still says nothing about what it does in a broker's trouble.
+            if happened.fault.is_daemons() || !self.happened.iter().any(|other| other.stills(sent)) {
+                met.acks_us.extend(sent.acknowledged.map(|time| time.as_micros() as u64));
+                met.refused += sent.refusals.len();
+            }
+        }
+        met
+    }
+
     /// The line, with the schedule.
     pub fn line(&self, plan: &str) -> String {
         let verdict = figures(&self.verdict);
         let mut line = format!(
             "seed {}: {verdict}; slowest ack {}, {} exits, {:.0} s; {plan}",
             self.seed,
-            millis(self.slowest()),
+            record::millis(self.slowest()),
             self.exits,
             self.took.as_secs_f64()
         );
@@ -126,86 +150,4 @@ fn figures(verdict: &Verdict) -> String {
         })
         .collect();
     if refusals.is_empty() { line } else { line + " (" + &refusals.join(", ") + ")" }
-}
-
-impl Summary {
-    /// Adds a round.
-    pub fn add(&mut self, round: Round) {
-        self.rounds += 1;
-        self.exits += round.exits;
-        self.slowest = self.slowest.max(round.slowest());
-        if round.is_wrong() {
-            self.wrong.push(round.seed.to_string());
-        }
-        let duplicates: HashSet<&str> = round.verdict.duplicates.iter().map(String::as_str).collect();
-        for happened in &round.happened {
-            let under = self.faults.entry(happened.fault).or_default();
-            under.times += 1;
-            under.lasted += happened.to - happened.from;
-            for sent in round.sent.iter().filter(|sent| happened.met(sent)) {
-                under.duplicates += usize::from(duplicates.contains(sent.id.as_str()));
-                // A daemon that stands still says nothing about what it does in a broker's trouble.
-                if happened.fault.is_daemons() || !round.happened.iter().any(|other| other.stills(sent)) {
-                    under.latencies.extend(sent.acknowledged);
-                    under.refused += sent.refusals.len();
-                }
-            }
-        }
-        self.total.add(round.verdict);
-    }
-
-    /// Whether every promise was kept in all of them, and fewer than so many of a hundred came twice.
-    pub fn is_good(&self, duplicates_percent_max: f64) -> bool {
-        !self.total.is_broken() && self.duplicates_percent() < duplicates_percent_max
-    }
-
-    fn duplicates_percent(&self) -> f64 {
-        100.0 * self.total.duplicates.len() as f64 / (self.total.delivered.max(1)) as f64
-    }
-
-    /// Prints it.
-    pub fn print(&self, duplicates_percent_max: f64) {
-        println!(
-            "\n{} rounds: {}; {:.2} % duplicates, slowest ack {}, {} exits of the daemon",
-            self.rounds,
-            figures(&self.total),
-            self.duplicates_percent(),
-            millis(self.slowest),
-            self.exits
-        );
-        println!("\n| fault | times | seconds | acks | p50 | p99 | p99.9 | slowest | not 2xx | duplicates |");
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-        for (fault, under) in &self.faults {
-            let mut latencies = under.latencies.clone();
-            latencies.sort_unstable();
-            let at = |part: f64| match latencies.len() {
-                0 => "–".to_owned(),
-                count => millis(latencies[((count - 1) as f64 * part).ceil() as usize]),
-            };
-            println!(
-                "| {} | {} | {:.0} | {} | {} | {} | {} | {} | {} | {} |",
-                fault.name(),
-                under.times,
-                under.lasted.as_secs_f64(),
-                latencies.len(),
-                at(0.5),
-                at(0.99),
-                at(0.999),
-                at(1.0),
-                under.refused,
-                under.duplicates
-            );
-        }
-        if !self.wrong.is_empty() {
-            println!("\nto look at: seeds {}", self.wrong.join(", "));
-        }
-        println!("\n{}", if self.is_good(duplicates_percent_max) { "kept" } else { "BROKEN" });
-    }
-}
-
-fn millis(time: Duration) -> String {
-    match time.as_secs_f64() * 1e3 {
-        ms if ms < 100.0 => format!("{ms:.1} ms"),
-        ms => format!("{ms:.0} ms"),
-    }
 }

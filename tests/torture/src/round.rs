@@ -1,6 +1,6 @@
 //! One round, top to bottom: a daemon, load, what its plan says, quiet, and a count.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, sleep_until};
@@ -16,14 +16,11 @@ use crate::plan::{Plan, Step};
 use crate::reader::lines;
 use crate::report::{Happened, Round};
 use crate::shims::Shims;
+use crate::worker::Worker;
 
-/// What all rounds have in common.
+/// What rounds have in common, until one breaks it.
 #[derive(Debug)]
 pub struct Rig {
-    /// The daemon's program.
-    pub binary: PathBuf,
-    /// The libraries before it.
-    pub shims: Shims,
     /// The broker, if there is one.
     pub broker: Option<Broker>,
     /// Webhooks a second.
@@ -36,7 +33,16 @@ pub struct Rig {
 ///
 /// # Errors
 /// When it can't be begun.
-pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Result<Round, String> {
+///
+/// # Panics
+/// When a part of the rig doesn't do what it must, or the daemon doesn't start.
+pub async fn run(
+    rig: &mut Rig,
+    binary: &Path,
+    shims: &Shims,
+    plan: &Plan,
+    dir: &Path,
+) -> Result<Round, String> {
     let begun = Instant::now();
     let queue = match &mut rig.broker {
         Some(broker) => broker.flags(plan.ack, plan.exchange, dir).await?,
@@ -44,22 +50,32 @@ pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Result<Round, String
     };
     let name = format!("s{}-", plan.seed);
     let setup = Setup {
-        binary: &rig.binary,
-        shims: &rig.shims,
+        binary,
+        shims,
         disk: Disk::make(plan.disk, dir).await,
         log: dir.join("daemon.log"),
         queue,
         spools: rig.broker.is_some(),
     };
     let mut daemon = Daemon::start(setup, plan.handed_over, plan.seed).await;
+    let mut worker = match &plan.worker {
+        Some(_) => Some(Worker::start(binary, daemon.data_dirs()[0].clone(), dir.join("worker.log")).await),
+        None => None,
+    };
     let load = Load::start(daemon.address(), &name, rig.rate, rig.senders);
     let (mut happened, mut notes, mut messages) = (Vec::new(), Vec::new(), Vec::new());
     let start = Instant::now();
     {
         let broker = suffer(rig.broker.as_mut(), start, &plan.broker, &mut messages);
         let daemon = torment(&mut daemon, start, &plan.daemon, broker);
-        let (of_daemon, of_broker) = daemon.await;
-        for (faults, words) in [of_daemon, of_broker] {
+        let worker = async {
+            match (&mut worker, &plan.worker) {
+                (Some(worker), Some(steps)) => worker.suffer(start, steps).await,
+                _ => Told::default(),
+            }
+        };
+        let ((of_daemon, of_broker), of_worker) = tokio::join!(daemon, worker);
+        for (faults, words) in [of_daemon, of_broker, of_worker] {
             happened.extend(faults);
             notes.extend(words);
         }
@@ -68,16 +84,26 @@ pub async fn run(rig: &mut Rig, plan: &Plan, dir: &Path) -> Result<Round, String
     let sent = load.stop().await;
     notes.extend(quiet(&mut daemon).await.err());
     notes.extend(daemon.stop().await.err());
+    if let Some(worker) = worker {
+        notes.extend(worker.stop(&mut messages).await.err());
+    }
     let mut verdict = Verdict::default();
     for read in 0..READS_MAX {
-        notes.extend(read_all(rig, &daemon, &mut messages).await.err());
+        let failed = read_all(rig, &daemon, &mut messages).await;
         verdict = judge(&name, &sent, &messages);
-        if verdict.lost.is_empty() || rig.broker.is_none() {
+        let Some(broker) = rig.broker.as_mut().filter(|_| !verdict.lost.is_empty()) else {
+            notes.extend(failed);
             break;
-        }
+        };
         if read + 1 < READS_MAX {
+            // One that takes nothing any more may be the broker's own trouble, which a new start ends.
+            if !failed.is_empty() {
+                broker.again().await;
+                notes.push("the broker was started again, because it took nothing any more".into());
+            }
             sleep(CALM).await;
         }
+        notes.extend(failed);
     }
     let exits = daemon.exits;
     Ok(Round { seed: plan.seed, verdict, sent, happened, exits, notes, took: begun.elapsed() })
@@ -145,7 +171,7 @@ async fn inflict(daemon: &mut Daemon<'_>, step: &Step) -> Result<(), String> {
         Fault::Kill => daemon.kill(step.lasts).await,
         Fault::Freeze => daemon.freeze(step.lasts).await,
         Fault::Term => daemon.replace(step.lasts).await?,
-        Fault::Roll => daemon.roll().await?,
+        Fault::Roll => daemon.roll(step.lasts).await?,
         Fault::Clock => {
             daemon.setup.disk.jump(jump(step.dice));
             daemon.tend(step.lasts / 2).await;
@@ -227,8 +253,10 @@ async fn quiet(daemon: &mut Daemon<'_>) -> Result<(), String> {
     Err(format!("{left:?} messages are still in the spool {QUIET_DEADLINE:?} after the last fault"))
 }
 
-/// Everything that is in the queue, and in the directories of daemons that were replaced.
-async fn read_all(rig: &Rig, daemon: &Daemon<'_>, into: &mut Vec<Vec<u8>>) -> Result<(), String> {
+/// Everything that is in the queue, and in the directories of daemons that were replaced. What can't be had of it is
+/// told, and the rest is read all the same.
+async fn read_all(rig: &Rig, daemon: &Daemon<'_>, into: &mut Vec<Vec<u8>>) -> Vec<String> {
+    let mut failed = Vec::new();
     for data in daemon.data_dirs() {
         if !daemon.setup.has_store(&data) {
             continue;
@@ -237,16 +265,16 @@ async fn read_all(rig: &Rig, daemon: &Daemon<'_>, into: &mut Vec<Vec<u8>>) -> Re
         let work = ["work", "--print", "--exit-when-empty", "--data-dir", &data];
         let drain = ["drain", "--data-dir", &data];
         match &rig.broker {
-            None => lines(daemon.setup.sluiced(&work), into).await?,
+            None => failed.extend(lines(daemon.setup.sluiced(&work), into).await.err()),
             Some(_) => {
                 let mut command = daemon.setup.sluiced(&drain);
                 command.args(&daemon.setup.queue);
-                lines(command, &mut Vec::new()).await?;
+                failed.extend(lines(command, &mut Vec::new()).await.err());
             }
         }
     }
-    match &rig.broker {
-        Some(broker) => broker.reader().read(into).await,
-        None => Ok(()),
+    if let Some(broker) = &rig.broker {
+        failed.extend(broker.reader().read(into).await.err());
     }
+    failed
 }

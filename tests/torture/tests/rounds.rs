@@ -40,6 +40,11 @@ fn embedded_keeps_what_it_acknowledges() {
 }
 
 #[test]
+fn what_is_acknowledged_reaches_the_worker() {
+    keeps(&["--queue", "embedded", "--faults", "worker-term,worker-freeze,kill", "--seed", "8"]);
+}
+
+#[test]
 fn nats_keeps_what_it_acknowledges() {
     keeps(&["--queue", "nats", "--ack", "both", "--rounds", "2", "--seed", "104"]);
 }
@@ -52,6 +57,21 @@ fn rabbitmq_keeps_what_it_acknowledges() {
 #[test]
 fn azurite_keeps_what_it_acknowledges() {
     keeps(&["--queue", "azure", "--faults", "answer-503,answer-403,cut,kill", "--seed", "2", SOME_TWICE]);
+}
+
+#[test]
+fn rounds_of_several_runs_are_counted_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rounds.jsonl");
+    let file = file.to_str().unwrap();
+    for seed in ["5", "7"] {
+        let run =
+            run(&["--faults", "freeze", "--seconds", "1", "--rate", "50", "--seed", seed, "--record", file]);
+        assert_eq!(run.status.code(), Some(0));
+    }
+    let text = String::from_utf8(run(&["--count", file]).stdout).unwrap();
+    assert!(text.contains("| embedded | 5, 7 | 2 |"), "{text}");
+    assert!(text.contains("\n2 rounds: "), "{text}");
 }
 
 /// A daemon that breaks its promise.
