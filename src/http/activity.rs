@@ -17,17 +17,6 @@ pub struct Patience {
     pub idle: Duration,
 }
 
-/// What bytes that came in belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bytes {
-    /// They begin a request.
-    FirstHeaders,
-    /// They go on with one.
-    MoreHeaders,
-    /// A body, or a request behind one that is being answered.
-    Other,
-}
-
 /// A connection's state, shared by its socket, its requests, and the task that watches the clock.
 #[derive(Debug)]
 pub struct Activity {
@@ -71,20 +60,23 @@ impl Activity {
         self.multiplexed.store(true, Ordering::Relaxed);
     }
 
-    /// Bytes came in. On HTTP/1 they begin a request, if none is being answered.
-    pub fn bytes_came(&self) -> Bytes {
-        if self.multiplexed.load(Ordering::Relaxed) {
-            return Bytes::Other;
+    /// Whether it speaks HTTP/2.
+    pub fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of a head came in. They begin a request, if none is being answered.
+    pub fn head_came(&self) {
+        if self.is_multiplexed() {
+            return;
         }
         let mut doing = self.lock();
-        let (since, bytes) = match *doing {
-            Doing::Headers { since, begun: true } => (since, Bytes::MoreHeaders),
-            Doing::Headers { since, begun: false } => (since, Bytes::FirstHeaders),
-            Doing::Idle { .. } => (Instant::now(), Bytes::FirstHeaders),
-            Doing::Requests(_) => return Bytes::Other,
+        let since = match *doing {
+            Doing::Headers { since, .. } => since,
+            Doing::Idle { .. } => Instant::now(),
+            Doing::Requests(_) => return,
         };
         *doing = Doing::Headers { since, begun: true };
-        bytes
     }
 
     /// A request's headers are complete; it lasts until the guard is dropped.
@@ -185,18 +177,18 @@ mod tests {
         let start = Instant::now();
         assert_eq!(activity.deadline(None), Some(start + PATIENCE.header));
         tokio::time::advance(Duration::from_secs(3)).await;
-        assert_eq!(activity.bytes_came(), Bytes::FirstHeaders);
-        assert_eq!(activity.bytes_came(), Bytes::MoreHeaders);
+        activity.head_came();
+        activity.head_came();
         assert_eq!(activity.deadline(None), Some(start + PATIENCE.header), "trickling buys no time");
         let request = activity.request();
         let other = activity.request();
-        assert_eq!(activity.bytes_came(), Bytes::Other);
+        activity.head_came();
         drop(request);
         assert_eq!(activity.deadline(None), None);
         drop(other);
         assert_eq!(activity.deadline(None), Some(Instant::now() + PATIENCE.idle));
         tokio::time::advance(Duration::from_secs(60)).await;
-        activity.bytes_came();
+        activity.head_came();
         assert_eq!(activity.deadline(None), Some(Instant::now() + PATIENCE.header));
     }
 
@@ -207,7 +199,7 @@ mod tests {
         drop(activity.request());
         let idle_since = Instant::now();
         tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(activity.bytes_came(), Bytes::Other);
+        activity.head_came();
         assert_eq!(activity.deadline(None), Some(idle_since + PATIENCE.idle));
     }
 
@@ -228,7 +220,7 @@ mod tests {
         let activity = Activity::new(PATIENCE);
         let now = Instant::now();
         assert_eq!(activity.deadline(Some(now)), Some(now + DRAIN_IDLE));
-        activity.bytes_came();
+        activity.head_came();
         assert_eq!(activity.deadline(Some(now)), Some(now + PATIENCE.header));
     }
 }
