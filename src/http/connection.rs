@@ -185,7 +185,7 @@ fn service(
 + Unpin {
     service_fn(move |request: Request<Incoming>| {
         let (app, activity, guard) = (app.clone(), activity.clone(), activity.request());
-        let client = client.on_behalf_of(app.live.get().trusted.client(client.address, request.headers()));
+        let client = client.on_behalf_of(app.live.get().trusted.client(client.origin(), request.headers()));
         let ambiguity = raw_head.take_ambiguity(request.version(), request.headers());
         let refusal = match ambiguity {
             Some(why) => Some((Reason::RequestMalformed, why)),
