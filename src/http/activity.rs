@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::sent_frames::Refused;
 use crate::bounds::{DRAIN_IDLE, H2_RESETS_MAX};
 
 /// The times that a connection is held to.
@@ -29,6 +30,8 @@ pub struct Activity {
     cut_off: AtomicU32,
     /// Streams that broke the protocol and have no line in the log yet.
     faults: AtomicU32,
+    /// The same for requests whose headers h2 didn't keep.
+    oversized: AtomicU32,
     doing: Mutex<Doing>,
 }
 
@@ -51,6 +54,7 @@ impl Activity {
             unread: AtomicBool::new(false),
             cut_off: AtomicU32::new(0),
             faults: AtomicU32::new(0),
+            oversized: AtomicU32::new(0),
             doing: Mutex::new(Doing::Headers { since: Instant::now(), begun: false }),
         })
     }
@@ -99,14 +103,16 @@ impl Activity {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// Streams broke the protocol.
-    pub fn faults_seen(&self, faults: u32) {
-        self.faults.fetch_add(faults, Ordering::Relaxed);
+    /// Streams were refused by h2 itself.
+    pub fn refused(&self, refused: Refused) {
+        self.faults.fetch_add(refused.faults, Ordering::Relaxed);
+        self.oversized.fetch_add(refused.oversized, Ordering::Relaxed);
     }
 
-    /// How many did since this was asked last.
-    pub fn take_faults(&self) -> u32 {
-        self.faults.swap(0, Ordering::Relaxed)
+    /// How many were since this was asked last.
+    pub fn take_refused(&self) -> Refused {
+        let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        Refused { faults: take(&self.faults), oversized: take(&self.oversized) }
     }
 
     /// Whether far more of its requests were cut off than answered.

@@ -122,7 +122,7 @@ impl Socket {
         let Some(frames) = &mut self.frames else { return };
         for buf in bufs {
             let sent = written.min(buf.len());
-            self.activity.faults_seen(frames.follow(&buf[..sent]));
+            self.activity.refused(frames.follow(&buf[..sent]));
             written -= sent;
         }
     }
