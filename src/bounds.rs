@@ -40,6 +40,8 @@ pub const PROXY_HEADER_BYTES_MAX: usize = 2 << 10;
 
 /// A certificate's, a key's or a root store's file. The roots of common systems have 250 KiB.
 pub const PEM_BYTES_MAX: u64 = 1 << 20;
+/// Room for one of a file that doesn't tell its length: a key fits.
+pub const PEM_ROOM_BYTES: usize = 16 << 10;
 /// A certificate that ends within this is warned about: whoever renews it once a month has missed a turn.
 pub const CERTIFICATE_EXPIRY_WARNING: Duration = Duration::from_secs(21 * 24 * 3_600);
 /// How often the files of certificates are looked at.

@@ -26,7 +26,7 @@ use crate::cli::{Cli, Command};
 use crate::config::{Config, resolve};
 use crate::handlers::{Chain, QueueHandler};
 use crate::http::budget::Budget;
-use crate::http::client::Client;
+use crate::http::client::{Client, Origin};
 use crate::http::connection;
 use crate::http::wire::{Shared, Wire};
 use crate::live::{Live, Swap};
@@ -190,7 +190,7 @@ impl Front {
         let (mut client, (server, peer)): (TcpStream, (TcpStream, SocketAddr)) =
             (client.expect("a connection"), accepted.expect("a connection"));
         let stream = Arc::new(server);
-        let from = Client::new(peer.ip(), &stream);
+        let from = Client::new(Origin::sender(peer.ip()), &stream);
         let serving = connection::serve(Wire::Plain(Shared::new(stream)), from, self.app.clone());
         let sending = async {
             // It may be refused before all is sent.

@@ -51,7 +51,7 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
     };
     open.record.receiver = Some(receiver.clone());
     open.record.id = Some(id.clone());
-    if !receiver.front.admits(client.address) {
+    if !receiver.front.admits(client.origin()) {
         return finish(app, head.version, open.refuse(&Problem::new(Reason::AddressNotAllowed)));
     }
     let verifier = receiver.verifier();

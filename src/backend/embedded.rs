@@ -23,7 +23,8 @@ pub(super) fn open(config: &QueueConfig, others: &[Other<'_>]) -> Result<Backend
     for other in others {
         names.push((other.handler.to_owned(), named(other)?));
     }
-    let queue = EmbeddedQueue::open(&config.data_dir, options).map_err(|e| ConfigError(e.to_string()))?;
+    let queue =
+        EmbeddedQueue::open(&config.data_dir, options).map_err(|e| ConfigError(super::cant_open(&e)))?;
     let others = names.into_iter().map(|(handler, name)| {
         let other: Arc<dyn WebHookQueueHandler> = Arc::new(queue.named(&name));
         (handler, other)

@@ -263,6 +263,16 @@ pub async fn check_connect(config: &QueueConfig) -> Result<Vec<String>, String> 
     }
 }
 
+/// Why the daemon's files can't be used, and the way out.
+fn cant_open(error: &sluiced_embedded::OpenError) -> String {
+    match error {
+        sluiced_embedded::OpenError::Io { .. } => {
+            format!("{error}; --data-dir (in the file: data_dir) chooses another place")
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn not_in_this_build(name: &str) -> ConfigError {
     ConfigError(format!("there is no queue backend `{name}` in this build; it has: {}", NAMES.join(", ")))
 }

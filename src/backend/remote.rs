@@ -106,7 +106,7 @@ fn open_spool(config: &QueueConfig) -> Result<EmbeddedSpool, ConfigError> {
             OpenError::Damaged { .. } => "; `--spool off` serves without it meanwhile",
             _ => "",
         };
-        ConfigError(format!("the spool: {error}{meanwhile}"))
+        ConfigError(format!("the spool: {}{meanwhile}", super::cant_open(&error)))
     })
 }
 
@@ -252,8 +252,9 @@ impl Remote {
         }
     }
 
-    /// Drains until `until` what the brokers take, and lets go of broker and disk, in this order.
-    pub async fn close(&self, until: Instant) {
+    /// Drains until `until` what the brokers take, and lets go of broker and disk, in this order; gives what is
+    /// left, as [`Self::spooled`].
+    pub async fn close(&self, until: Instant) -> Option<u64> {
         let mut finishing = tokio::task::JoinSet::new();
         for spooled in &self.spools {
             let spooled = spooled.clone();
@@ -263,8 +264,10 @@ impl Remote {
         for publisher in &self.publishers {
             publisher.close().await;
         }
+        let left = self.spooled().await;
         if let Some(spool) = &self.spool {
             spool.close().await;
         }
+        left
     }
 }

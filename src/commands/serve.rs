@@ -251,16 +251,20 @@ impl Daemon {
         let closing = async {
             match &app.remote {
                 Some(remote) => remote.close(until).await,
-                None => app.queue.close().await,
+                None => {
+                    app.queue.close().await;
+                    None
+                }
             }
         };
         let patience = until.saturating_duration_since(Instant::now()) + QUEUE_CLOSE_TIMEOUT;
-        if timeout(patience, closing).await.is_err() {
+        let spooled = timeout(patience, closing).await.unwrap_or_else(|_| {
             tracing::warn!("the queue didn't close in time; what it acknowledged is durable all the same");
-        }
+            None
+        });
         self.stop_ops.cancel();
         app.quiet.report(&app.logger, StdInstant::now(), true);
-        app.summary.report(&app.logger, None);
+        app.summary.report(&app.logger, spooled);
         tracing::info!("stopped");
         let logger: Logger = app.logger.clone();
         // The log's last lines go out on a thread of their own; waiting for it blocks only the end.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::sent_frames::Refused;
 use crate::bounds::{DRAIN_IDLE, H2_RESETS_MAX};
 
 /// The times that a connection is held to.
@@ -15,17 +16,6 @@ pub struct Patience {
     pub header: Duration,
     /// Without a request.
     pub idle: Duration,
-}
-
-/// What bytes that came in belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bytes {
-    /// They begin a request.
-    FirstHeaders,
-    /// They go on with one.
-    MoreHeaders,
-    /// A body, or a request behind one that is being answered.
-    Other,
 }
 
 /// A connection's state, shared by its socket, its requests, and the task that watches the clock.
@@ -40,6 +30,8 @@ pub struct Activity {
     cut_off: AtomicU32,
     /// Streams that broke the protocol and have no line in the log yet.
     faults: AtomicU32,
+    /// The same for requests whose headers h2 didn't keep.
+    oversized: AtomicU32,
     doing: Mutex<Doing>,
 }
 
@@ -62,6 +54,7 @@ impl Activity {
             unread: AtomicBool::new(false),
             cut_off: AtomicU32::new(0),
             faults: AtomicU32::new(0),
+            oversized: AtomicU32::new(0),
             doing: Mutex::new(Doing::Headers { since: Instant::now(), begun: false }),
         })
     }
@@ -71,20 +64,23 @@ impl Activity {
         self.multiplexed.store(true, Ordering::Relaxed);
     }
 
-    /// Bytes came in. On HTTP/1 they begin a request, if none is being answered.
-    pub fn bytes_came(&self) -> Bytes {
-        if self.multiplexed.load(Ordering::Relaxed) {
-            return Bytes::Other;
+    /// Whether it speaks HTTP/2.
+    pub fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of a head came in. They begin a request, if none is being answered.
+    pub fn head_came(&self) {
+        if self.is_multiplexed() {
+            return;
         }
         let mut doing = self.lock();
-        let (since, bytes) = match *doing {
-            Doing::Headers { since, begun: true } => (since, Bytes::MoreHeaders),
-            Doing::Headers { since, begun: false } => (since, Bytes::FirstHeaders),
-            Doing::Idle { .. } => (Instant::now(), Bytes::FirstHeaders),
-            Doing::Requests(_) => return Bytes::Other,
+        let since = match *doing {
+            Doing::Headers { since, .. } => since,
+            Doing::Idle { .. } => Instant::now(),
+            Doing::Requests(_) => return,
         };
         *doing = Doing::Headers { since, begun: true };
-        bytes
     }
 
     /// A request's headers are complete; it lasts until the guard is dropped.
@@ -107,14 +103,16 @@ impl Activity {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// Streams broke the protocol.
-    pub fn faults_seen(&self, faults: u32) {
-        self.faults.fetch_add(faults, Ordering::Relaxed);
+    /// Streams were refused by h2 itself.
+    pub fn refused(&self, refused: Refused) {
+        self.faults.fetch_add(refused.faults, Ordering::Relaxed);
+        self.oversized.fetch_add(refused.oversized, Ordering::Relaxed);
     }
 
-    /// How many did since this was asked last.
-    pub fn take_faults(&self) -> u32 {
-        self.faults.swap(0, Ordering::Relaxed)
+    /// How many were since this was asked last.
+    pub fn take_refused(&self) -> Refused {
+        let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        Refused { faults: take(&self.faults), oversized: take(&self.oversized) }
     }
 
     /// Whether far more of its requests were cut off than answered.
@@ -185,18 +183,18 @@ mod tests {
         let start = Instant::now();
         assert_eq!(activity.deadline(None), Some(start + PATIENCE.header));
         tokio::time::advance(Duration::from_secs(3)).await;
-        assert_eq!(activity.bytes_came(), Bytes::FirstHeaders);
-        assert_eq!(activity.bytes_came(), Bytes::MoreHeaders);
+        activity.head_came();
+        activity.head_came();
         assert_eq!(activity.deadline(None), Some(start + PATIENCE.header), "trickling buys no time");
         let request = activity.request();
         let other = activity.request();
-        assert_eq!(activity.bytes_came(), Bytes::Other);
+        activity.head_came();
         drop(request);
         assert_eq!(activity.deadline(None), None);
         drop(other);
         assert_eq!(activity.deadline(None), Some(Instant::now() + PATIENCE.idle));
         tokio::time::advance(Duration::from_secs(60)).await;
-        activity.bytes_came();
+        activity.head_came();
         assert_eq!(activity.deadline(None), Some(Instant::now() + PATIENCE.header));
     }
 
@@ -207,7 +205,7 @@ mod tests {
         drop(activity.request());
         let idle_since = Instant::now();
         tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(activity.bytes_came(), Bytes::Other);
+        activity.head_came();
         assert_eq!(activity.deadline(None), Some(idle_since + PATIENCE.idle));
     }
 
@@ -228,7 +226,7 @@ mod tests {
         let activity = Activity::new(PATIENCE);
         let now = Instant::now();
         assert_eq!(activity.deadline(Some(now)), Some(now + DRAIN_IDLE));
-        activity.bytes_came();
+        activity.head_came();
         assert_eq!(activity.deadline(Some(now)), Some(now + PATIENCE.header));
     }
 }

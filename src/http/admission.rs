@@ -1,8 +1,8 @@
 //! From where a receiver's deliveries come, and how many.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::client::Origin;
 use super::rate::{Limit, Rate};
 use crate::config::front_door::ReceiverFrontConfig;
 use crate::networks::Networks;
@@ -20,9 +20,10 @@ impl ReceiverFront {
         Self { allow: config.allow.clone(), limit: config.rate.or(rate).map(Limit::new) }
     }
 
-    /// Whether the receiver is there for this address.
-    pub fn admits(&self, client: IpAddr) -> bool {
-        self.allow.as_ref().is_none_or(|allow| allow.contain(client))
+    /// Whether the receiver is there for whom this comes from. A proxy's own address opens nothing to those
+    /// behind it.
+    pub fn admits(&self, origin: Origin) -> bool {
+        self.allow.as_ref().is_none_or(|allow| origin.is_senders && allow.contain(origin.address))
     }
 
     /// Counts an authentic event.

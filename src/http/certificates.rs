@@ -10,7 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::bounds::PEM_BYTES_MAX;
+use crate::bounds::{PEM_BYTES_MAX, PEM_ROOM_BYTES};
 use crate::config::source::readable_by_others;
 
 /// The certificates of a file, the first one's first.
@@ -40,8 +40,10 @@ pub fn read_key(path: &Path) -> Result<(Zeroizing<PrivateKeyDer<'static>>, Optio
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let cant = |e: std::io::Error| format!("{} can't be read: {e}", path.display());
-    let mut text = Zeroizing::new(Vec::new());
     let file = std::fs::File::open(path).map_err(cant)?;
+    // Room for all of it, and then some: a buffer that grows, or one on the stack, would leave parts of a key.
+    let length = file.metadata().map_or(0, |facts| facts.len()).min(PEM_BYTES_MAX);
+    let mut text = Zeroizing::new(Vec::with_capacity(2 * length as usize + PEM_ROOM_BYTES));
     file.take(PEM_BYTES_MAX + 1).read_to_end(&mut text).map_err(cant)?;
     if text.len() as u64 > PEM_BYTES_MAX {
         return Err(format!("{} is longer than {PEM_BYTES_MAX} bytes", path.display()));

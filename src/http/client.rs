@@ -8,23 +8,51 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+/// Where something comes from, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The sender's address; or else that of the last proxy that is known.
+    pub address: IpAddr,
+    /// Whether it is the sender's. Otherwise a proxy passes something on and doesn't say for whom.
+    pub is_senders: bool,
+}
+
+impl Origin {
+    /// From a sender with this address.
+    pub fn sender(address: IpAddr) -> Self {
+        Self { address, is_senders: true }
+    }
+
+    /// From somebody behind the proxy with this address.
+    pub fn behind(address: IpAddr) -> Self {
+        Self { address, is_senders: false }
+    }
+}
+
 /// Who sends, and whether it is still there.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Its address.
     pub address: IpAddr,
+    /// Whether it is its own, and not that of a proxy that doesn't name it.
+    pub is_named: bool,
     stream: Weak<TcpStream>,
 }
 
 impl Client {
     /// The client of a connection.
-    pub fn new(address: IpAddr, stream: &Arc<TcpStream>) -> Self {
-        Self { address, stream: Arc::downgrade(stream) }
+    pub fn new(origin: Origin, stream: &Arc<TcpStream>) -> Self {
+        Self { address: origin.address, is_named: origin.is_senders, stream: Arc::downgrade(stream) }
+    }
+
+    /// What is known of it.
+    pub fn origin(&self) -> Origin {
+        Origin { address: self.address, is_senders: self.is_named }
     }
 
     /// The client on whose behalf a proxy at the other end sends.
-    pub fn on_behalf_of(&self, address: IpAddr) -> Self {
-        Self { address, stream: self.stream.clone() }
+    pub fn on_behalf_of(&self, origin: Origin) -> Self {
+        Self { address: origin.address, is_named: origin.is_senders, stream: self.stream.clone() }
     }
 
     /// Whether it has closed its side, or the connection is gone. It may have said that it will send no

@@ -129,7 +129,7 @@ async fn http2(mut socket: Socket, client: Client, app: Arc<App>, activity: Arc<
         .max_concurrent_streams(H2_STREAMS_MAX)
         .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
         .max_local_error_reset_streams(H2_ERRORS_MAX)
-        // Twice our own bound: what is over that is answered 431 by h2 itself, without a line.
+        // Twice our own bound: what is over that is answered 431 by h2 itself; see `SentFrames`.
         .max_header_list_size(u32::try_from(2 * app.limits.headers_bytes_max).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
@@ -140,8 +140,12 @@ async fn http2(mut socket: Socket, client: Client, app: Arc<App>, activity: Arc<
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let poll = |cx: &mut Context<'_>| {
         let result = connection.as_mut().poll(cx);
-        for _ in 0..activity.take_faults() {
+        let refused = activity.take_refused();
+        for _ in 0..refused.faults {
             app.refused_at_the_door(address, Reason::RequestMalformed, "a stream broke the protocol");
+        }
+        for _ in 0..refused.oversized {
+            app.refused_at_the_door(address, Reason::HeadersTooLarge, "headers far over the bound");
         }
         result
     };
@@ -185,7 +189,7 @@ fn service(
 + Unpin {
     service_fn(move |request: Request<Incoming>| {
         let (app, activity, guard) = (app.clone(), activity.clone(), activity.request());
-        let client = client.on_behalf_of(app.live.get().trusted.client(client.address, request.headers()));
+        let client = client.on_behalf_of(app.live.get().trusted.client(client.origin(), request.headers()));
         let ambiguity = raw_head.take_ambiguity(request.version(), request.headers());
         let refusal = match ambiguity {
             Some(why) => Some((Reason::RequestMalformed, why)),
@@ -216,9 +220,11 @@ fn over_http2_bounds(app: &App, request: &Request<Incoming>) -> Option<&'static 
         return None;
     }
     let headers = request.headers();
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let bytes: usize =
+        target + headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
     let over = headers.len() as u64 > app.limits.headers_max || bytes as u64 > app.limits.headers_bytes_max;
-    over.then_some("headers over the bound")
+    over.then_some("headers or URL over the bound")
 }
 
 /// How a connection ended.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::Client;
+use super::client::{Client, Origin};
 use super::connection;
 use super::per_address::{PerAddress, Place};
-use super::proxy_protocol;
+use super::proxy_protocol::{self, Source};
 use super::tls::Tls;
 use super::wire::{Shared, Wire};
 use crate::app::App;
@@ -68,23 +68,27 @@ impl Door {
         // A webhook's answer is one small packet: waiting to fill it would be all the latency there is.
         let _ = stream.set_nodelay(true);
         let deadline = Instant::now() + app.limits.header_timeout;
-        let mut client = peer;
+        let mut origin = Origin::sender(peer);
         if self.proxy_protocol {
             match read_proxy_header(&mut stream, place.is_none(), deadline).await {
-                Ok(None) => {}
-                Ok(Some(source)) => {
-                    client = source;
-                    place = self.places.enter(source);
-                    if place.is_none() {
-                        let detail = "too many connections of this address";
-                        return app.refused_at_the_door(client, Reason::Overloaded, detail);
+                Ok(Source::Itself) => {}
+                Ok(Source::Unknown) => origin = Origin::behind(peer),
+                Ok(Source::Address(source)) => {
+                    origin = Origin::sender(source);
+                    // As without a header: a proxy behind a proxy speaks on behalf of many, too.
+                    if !app.live.get().trusted.networks.contain(source) {
+                        place = self.places.enter(source);
+                        if place.is_none() {
+                            let detail = "too many connections of this address";
+                            return app.refused_at_the_door(source, Reason::Overloaded, detail);
+                        }
                     }
                 }
                 Err(detail) => return app.refused_at_the_door(peer, Reason::ProxyHeader, &detail),
             }
         }
         let stream = Arc::new(stream);
-        let client = Client::new(client, &stream);
+        let client = Client::new(origin, &stream);
         let stream = Shared::new(stream);
         let wire = match &self.tls {
             None => Wire::Plain(stream),
@@ -109,12 +113,12 @@ fn report_handshake(error: &io::Error, client: &Client, app: &App) {
     }
 }
 
-/// The address that a trusted proxy names; `None` when it speaks for itself.
+/// Whom a trusted proxy passes on.
 async fn read_proxy_header(
     stream: &mut TcpStream,
     trusted: bool,
     deadline: Instant,
-) -> Result<Option<IpAddr>, String> {
+) -> Result<Source, String> {
     if !trusted {
         return Err("the peer is not one of trusted_proxies".into());
     }

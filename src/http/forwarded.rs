@@ -2,7 +2,8 @@
 //!
 //! A proxy appends the address that it took the request from. So the list is read from its right end, and
 //! only for as long as whoever wrote the entry is trusted: the first address that is no trusted proxy is the
-//! client, and what stands to the left of it was written by the client itself.
+//! client, and what stands to the left of it was written by the client itself. Where that can't be read, the
+//! client is somebody behind the last proxy that is known: not that proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +11,7 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use serde::Deserialize;
 
+use super::client::Origin;
 use crate::bounds::FORWARDED_HOPS_MAX;
 use crate::networks::Networks;
 
@@ -49,10 +51,12 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// The client of a request that came from this peer.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        if !self.networks.contain(peer) {
-            return peer;
+    /// Who a request comes from that came over a connection from there.
+    pub fn client(&self, connection: Origin, headers: &HeaderMap) -> Origin {
+        let peer = connection.address;
+        // What somebody unknown sends through a proxy that doesn't read it says nothing.
+        if !connection.is_senders || !self.networks.contain(peer) {
+            return connection;
         }
         let forwarded = || self.walk(peer, &elements(headers, &FORWARDED, true), forwarded_for);
         let x_forwarded_for = || self.walk(peer, &elements(headers, &X_FORWARDED_FOR, false), node);
@@ -64,7 +68,8 @@ impl TrustedProxies {
                     (true, true) if forwarded() == x_forwarded_for() => forwarded(),
                     (true, false) => forwarded(),
                     (false, true) => x_forwarded_for(),
-                    (true, true) | (false, false) => peer,
+                    (true, true) => Origin::behind(peer),
+                    (false, false) => connection,
                 }
             }
         }
@@ -72,16 +77,16 @@ impl TrustedProxies {
 
     /// From the right end to the first address that isn't trusted. Where an entry can't be read, the proxy
     /// that wrote it is the last that is known.
-    fn walk(&self, peer: IpAddr, entries: &[&str], read: impl Fn(&str) -> Option<IpAddr>) -> IpAddr {
+    fn walk(&self, peer: IpAddr, entries: &[&str], read: impl Fn(&str) -> Option<IpAddr>) -> Origin {
         let mut known = peer;
         for entry in entries.iter().rev().take(FORWARDED_HOPS_MAX) {
-            let Some(address) = read(entry) else { return known };
+            let Some(address) = read(entry) else { return Origin::behind(known) };
             known = address;
             if !self.networks.contain(address) {
-                return known;
+                return Origin::sender(known);
             }
         }
-        known
+        if entries.len() > FORWARDED_HOPS_MAX { Origin::behind(known) } else { Origin::sender(known) }
     }
 }
 
@@ -125,8 +130,10 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     node(unquoted)
 }
 
-/// An address, with or without a port: `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]:80`.
+/// An address, with or without a port, which may be a made-up name: `192.0.2.7`, `192.0.2.7:80`,
+/// `192.0.2.7:_p`, `2001:db8::7`, `[2001:db8::7]:80`.
 fn node(text: &str) -> Option<IpAddr> {
+    let text = text.rsplit_once(":_").map_or(text, |(address, _)| address);
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
     let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
     let address = text.parse().ok().or_else(bare).or_else(with_port)?;
@@ -146,7 +153,8 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        trusted.client(peer.parse().unwrap(), &map).to_string()
+        let Origin { address, is_senders } = trusted.client(Origin::sender(peer.parse().unwrap()), &map);
+        if is_senders { address.to_string() } else { format!("behind {address}") }
     }
 
     #[test]
@@ -182,7 +190,7 @@ mod tests {
         {
             let list = format!("198.51.100.1, {odd}, 10.0.0.2");
             let read = client(ForwardedHeader::Either, "10.0.0.1", &[(&X_FORWARDED_FOR, &list)]);
-            assert_eq!(read, "10.0.0.2", "{odd}");
+            assert_eq!(read, "behind 10.0.0.2", "{odd}");
         }
     }
 
@@ -194,16 +202,19 @@ mod tests {
         assert_eq!(read("for=192.0.2.43, for=203.0.113.7;proto=https;by=10.0.0.1"), "203.0.113.7");
         assert_eq!(read("proto=https;FOR=203.0.113.7 , for=10.0.0.9"), "203.0.113.7");
         assert_eq!(read("for=203.0.113.7;host=\"a,for=198.51.100.1\""), "203.0.113.7", "a comma in quotes");
-        assert_eq!(read("for=203.0.113.7, proto=https"), "10.0.0.1", "an element without `for`");
-        assert_eq!(read("for=198.51.100.1;for=203.0.113.7"), "10.0.0.1", "two in one element");
-        assert_eq!(read("for=_hidden"), "10.0.0.1");
-        assert_eq!(read("for=\"203.0.113.7, for=198.51.100.1"), "10.0.0.1", "a quote that never ends");
+        assert_eq!(read("for=203.0.113.7, proto=https"), "behind 10.0.0.1", "an element without `for`");
+        assert_eq!(read("for=198.51.100.1;for=203.0.113.7"), "behind 10.0.0.1", "two in one element");
+        assert_eq!(read("for=_hidden"), "behind 10.0.0.1");
+        assert_eq!(read("for=unknown"), "behind 10.0.0.1");
+        assert_eq!(read("for=\"203.0.113.7:_p\""), "203.0.113.7");
+        assert_eq!(read("for=\"[2001:db8::17]:_p.7\""), "2001:db8::17");
+        assert_eq!(read("for=\"203.0.113.7, for=198.51.100.1"), "behind 10.0.0.1", "a quote that never ends");
     }
 
     #[test]
     fn a_header_that_the_proxy_doesnt_write_is_not_believed() {
         let both = [(&FORWARDED, "for=198.51.100.1"), (&X_FORWARDED_FOR, "203.0.113.7")];
-        assert_eq!(client(ForwardedHeader::Either, "10.0.0.1", &both), "10.0.0.1", "they differ");
+        assert_eq!(client(ForwardedHeader::Either, "10.0.0.1", &both), "behind 10.0.0.1", "they differ");
         assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &both), "203.0.113.7");
         assert_eq!(client(ForwardedHeader::Forwarded, "10.0.0.1", &both), "198.51.100.1");
         let same = [(&FORWARDED, "for=203.0.113.7"), (&X_FORWARDED_FOR, "203.0.113.7")];
@@ -212,10 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_unknown_sends_names_nobody() {
+        let networks = ["10.0.0.0/8".parse().unwrap()].into_iter().collect();
+        let trusted = TrustedProxies { networks, header: ForwardedHeader::Either };
+        let headers =
+            HeaderMap::from_iter([(X_FORWARDED_FOR.clone(), HeaderValue::from_static("203.0.113.7"))]);
+        let unknown = Origin::behind([10, 0, 0, 1].into());
+        assert_eq!(trusted.client(unknown, &headers), unknown);
+    }
+
+    #[test]
     fn a_chain_without_end_is_walked_for_so_long() {
         let list = vec!["10.0.0.2"; 2 * FORWARDED_HOPS_MAX].join(",");
         let list = format!("203.0.113.7,{list}");
         let read = client(ForwardedHeader::Either, "10.0.0.1", &[(&X_FORWARDED_FOR, &list)]);
-        assert_eq!(read, "10.0.0.2");
+        assert_eq!(read, "behind 10.0.0.2");
     }
 }

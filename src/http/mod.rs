@@ -13,7 +13,7 @@
 //! * [`budget`]: the memory that all bodies share.
 //! * [`forwarded`] and [`proxy_protocol`]: who a connection comes from when trusted proxies say so.
 //! * [`per_address`] and [`rate`]: what one address may have.
-//! * [`raw_head`]: what hyper doesn't tell of a head, against request smuggling.
+//! * [`raw_head`] and [`framing`]: what hyper doesn't tell of a head, against request smuggling.
 //! * [`own_words`] and [`sent_frames`]: what hyper and h2 say by themselves.
 //! * [`reply`]: answers, problem bodies among them.
 
@@ -27,6 +27,7 @@ pub mod connection;
 pub mod door;
 pub mod entrances;
 pub mod forwarded;
+pub mod framing;
 pub mod listener;
 pub mod own_words;
 pub mod per_address;

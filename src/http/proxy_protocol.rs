@@ -23,11 +23,22 @@ pub enum ProxyError {
     Malformed(&'static str),
 }
 
-/// Reads the header. `None` when the proxy speaks for itself, as its health checks do.
+/// Whom a proxy passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody: it speaks for itself, as its health checks do.
+    Itself,
+    /// Somebody whose address it doesn't know, or that has none, as on a Unix socket.
+    Unknown,
+    /// Whoever has this address.
+    Address(IpAddr),
+}
+
+/// Reads the header.
 ///
 /// # Errors
-/// When it isn't a header of either version, or not about TCP, or longer than the bound.
-pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, ProxyError> {
+/// When it isn't a header of either version, or longer than the bound.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Source, ProxyError> {
     // Both versions have more bytes than these.
     let mut start = [0; V2_SIGNATURE.len()];
     stream.read_exact(&mut start).await?;
@@ -40,7 +51,7 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr
     }
 }
 
-async fn read_v1(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<Option<IpAddr>, ProxyError> {
+async fn read_v1(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<Source, ProxyError> {
     let mut line = start.to_vec();
     // Byte by byte, since the first byte behind the line is somebody else's.
     while !line.ends_with(b"\r\n") {
@@ -52,11 +63,11 @@ async fn read_v1(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> Result<
     parse_v1(&line[..line.len() - 2]).ok_or(ProxyError::Malformed("a malformed PROXY line"))
 }
 
-fn parse_v1(line: &[u8]) -> Option<Option<IpAddr>> {
+fn parse_v1(line: &[u8]) -> Option<Source> {
     let text = std::str::from_utf8(line).ok()?;
     let parts: Vec<&str> = text.split(' ').collect();
     match parts.as_slice() {
-        ["PROXY", "UNKNOWN", ..] => Some(None),
+        ["PROXY", "UNKNOWN", ..] => Some(Source::Unknown),
         ["PROXY", family, source, destination, from, to] => {
             from.parse::<u16>().ok().and(to.parse::<u16>().ok())?;
             let address = |text: &str| match *family {
@@ -65,13 +76,13 @@ fn parse_v1(line: &[u8]) -> Option<Option<IpAddr>> {
                 _ => None,
             };
             address(destination)?;
-            Some(Some(address(source)?))
+            Some(Source::Address(address(source)?))
         }
         _ => None,
     }
 }
 
-async fn read_v2(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, ProxyError> {
+async fn read_v2(stream: &mut (impl AsyncRead + Unpin)) -> Result<Source, ProxyError> {
     let version_and_command = stream.read_u8().await?;
     let family = stream.read_u8().await?;
     let length = usize::from(stream.read_u16().await?);
@@ -83,19 +94,21 @@ async fn read_v2(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>
     parse_v2(version_and_command, family, &rest).ok_or(ProxyError::Malformed("a malformed PROXY header"))
 }
 
-fn parse_v2(version_and_command: u8, family: u8, rest: &[u8]) -> Option<Option<IpAddr>> {
+fn parse_v2(version_and_command: u8, family: u8, rest: &[u8]) -> Option<Source> {
     match (version_and_command, family) {
-        // LOCAL, or an address that the proxy doesn't know.
-        (0x20, _) | (0x21, 0x00) => Some(None),
+        // LOCAL, whatever stands behind it.
+        (0x20, _) => Some(Source::Itself),
+        // UNSPEC, and what must be taken as such where it isn't expected (section 2.2): UDP, Unix sockets.
+        (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => Some(Source::Unknown),
         // TCP over IPv4: two addresses and two ports.
         (0x21, 0x11) if rest.len() >= 12 => {
             let source: [u8; 4] = rest[..4].try_into().ok()?;
-            Some(Some(source.into()))
+            Some(Source::Address(source.into()))
         }
         // TCP over IPv6.
         (0x21, 0x21) if rest.len() >= 36 => {
             let source: [u8; 16] = rest[..16].try_into().ok()?;
-            Some(Some(IpAddr::from(source).to_canonical()))
+            Some(Source::Address(IpAddr::from(source).to_canonical()))
         }
         _ => None,
     }
@@ -105,10 +118,14 @@ fn parse_v2(version_and_command: u8, family: u8, rest: &[u8]) -> Option<Option<I
 mod tests {
     use super::*;
 
-    async fn parse(bytes: &[u8]) -> Result<(Option<String>, Vec<u8>), String> {
+    async fn parse(bytes: &[u8]) -> Result<(String, Vec<u8>), String> {
         let mut left = bytes;
         let source = read(&mut left).await.map_err(|e| e.to_string())?;
-        Ok((source.map(|address| address.to_string()), left.to_vec()))
+        let source = match source {
+            Source::Address(address) => address.to_string(),
+            other => format!("{other:?}"),
+        };
+        Ok((source, left.to_vec()))
     }
 
     fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -119,14 +136,14 @@ mod tests {
     #[tokio::test]
     async fn version_1_is_read_and_not_a_byte_more() {
         for (header, source) in [
-            ("PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n", Some("203.0.113.7")),
-            ("PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n", Some("2001:db8::7")),
-            ("PROXY TCP6 ::ffff:203.0.113.7 ::1 1 2\r\n", Some("203.0.113.7")),
-            ("PROXY UNKNOWN\r\n", None),
-            ("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", None),
+            ("PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n", "203.0.113.7"),
+            ("PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n", "2001:db8::7"),
+            ("PROXY TCP6 ::ffff:203.0.113.7 ::1 1 2\r\n", "203.0.113.7"),
+            ("PROXY UNKNOWN\r\n", "Unknown"),
+            ("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", "Unknown"),
         ] {
             let (read, left) = parse(format!("{header}POST /").as_bytes()).await.unwrap();
-            assert_eq!((read.as_deref(), &left[..]), (source, &b"POST /"[..]), "{header}");
+            assert_eq!((read.as_str(), &left[..]), (source, &b"POST /"[..]), "{header}");
         }
     }
 
@@ -136,15 +153,17 @@ mod tests {
         let v6 = [&"2001:db8::7".parse::<Ipv6Addr>().unwrap().octets()[..], &[0; 20]].concat();
         let with_tlv = [&v4[..], &[0x04, 0, 1, 0]].concat();
         for (header, source) in [
-            (v2(0x21, 0x11, &v4), Some("203.0.113.7")),
-            (v2(0x21, 0x11, &with_tlv), Some("203.0.113.7")),
-            (v2(0x21, 0x21, &v6), Some("2001:db8::7")),
-            (v2(0x20, 0x00, &[]), None),
-            (v2(0x20, 0x11, &v4), None),
-            (v2(0x21, 0x00, &[1, 2, 3]), None),
+            (v2(0x21, 0x11, &v4), "203.0.113.7"),
+            (v2(0x21, 0x11, &with_tlv), "203.0.113.7"),
+            (v2(0x21, 0x21, &v6), "2001:db8::7"),
+            (v2(0x20, 0x00, &[]), "Itself"),
+            (v2(0x20, 0x11, &v4), "Itself"),
+            (v2(0x21, 0x00, &[1, 2, 3]), "Unknown"),
+            (v2(0x21, 0x31, &[0; 216]), "Unknown"),
+            (v2(0x21, 0x12, &v4), "Unknown"),
         ] {
             let (read, left) = parse(&[&header[..], b"\x16\x03"].concat()).await.unwrap();
-            assert_eq!((read.as_deref(), &left[..]), (source, &b"\x16\x03"[..]), "{header:?}");
+            assert_eq!((read.as_str(), &left[..]), (source, &b"\x16\x03"[..]), "{header:?}");
         }
     }
 
@@ -161,7 +180,8 @@ mod tests {
             b"PROXY TCP4 203.0.113.7 10.0.0.1 1 2\n\r\n".to_vec(),
             [b"PROXY UNKNOWN ", &[b'x'; V1_BYTES_MAX][..], b"\r\n"].concat(),
             v2(0x21, 0x11, &v4[..8]),
-            v2(0x21, 0x12, &v4),
+            v2(0x21, 0x13, &v4),
+            v2(0x21, 0x41, &v4),
             v2(0x22, 0x11, &v4),
             v2(0x31, 0x11, &v4),
             v2(0x21, 0x11, &[&v4[..], &vec![0; PROXY_HEADER_BYTES_MAX]].concat()),

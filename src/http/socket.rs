@@ -9,7 +9,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use super::activity::{self, Activity};
+use super::activity::Activity;
 use super::own_words::{self, OwnRefusal};
 use super::raw_head::RawHead;
 use super::sent_frames::SentFrames;
@@ -122,17 +122,18 @@ impl Socket {
         let Some(frames) = &mut self.frames else { return };
         for buf in bufs {
             let sent = written.min(buf.len());
-            self.activity.faults_seen(frames.follow(&buf[..sent]));
+            self.activity.refused(frames.follow(&buf[..sent]));
             written -= sent;
         }
     }
 
-    /// Keeps an eye on bytes that came in.
+    /// Keeps an eye on bytes that came in. What belongs to a body begins no request.
     fn note(&self, bytes: &[u8]) {
-        match self.activity.bytes_came() {
-            activity::Bytes::FirstHeaders => self.raw_head.push(bytes, true),
-            activity::Bytes::MoreHeaders => self.raw_head.push(bytes, false),
-            activity::Bytes::Other => {}
+        if self.activity.is_multiplexed() {
+            return;
+        }
+        if self.raw_head.push(bytes) {
+            self.activity.head_came();
         }
     }
 }

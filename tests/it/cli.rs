@@ -117,6 +117,18 @@ fn a_port_in_use_is_named_with_the_way_out() {
 }
 
 #[test]
+fn a_place_that_can_hold_no_data_is_named_with_the_way_out() {
+    for queue in [&["--queue=embedded"][..], &["--queue=nats", "--queue-url=nats://127.0.0.1:1"]] {
+        let common = ["serve", GITHUB, "--ops-listen=off", "--listen=127.0.0.1:0", "--data-dir=/proc/none"];
+        let ran = run(&[&common[..], queue].concat());
+        assert_eq!(ran.code, Some(78), "{ran:?}");
+        for part in ["/proc/none", "--data-dir", "data_dir"] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_daemon_that_could_not_listen_leaves_the_store_free() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = tempfile::tempdir().unwrap();

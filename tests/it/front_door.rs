@@ -93,12 +93,74 @@ fn a_proxy_header_names_the_client() {
         stream.write_all(&webhook(delivery, "X-Forwarded-For: 198.51.100.1\r\n")).unwrap();
         assert_eq!(read_answer(&mut stream).unwrap().status, 200, "{delivery}");
         let line = daemon.wait_for_delivery(|line| line["delivery_id"] == delivery);
-        let by_header = matches!(delivery, "unknown" | "local");
+        // Only what the proxy says for itself can be its own.
+        let by_header = delivery == "local";
         assert_eq!(line["client"], if by_header { "198.51.100.1" } else { client }, "{delivery}");
         // A second header is no HTTP.
         stream.write_all(&header).unwrap();
         assert_eq!(read_answer(&mut stream).map_or(400, |answer| answer.status), 400, "{delivery}");
     }
+}
+
+#[test]
+fn whoever_hides_behind_a_proxy_isnt_taken_for_the_proxy() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!(
+        "{TRUSTED}[[listeners]]\nlisten = \"127.0.0.1:0\"\nproxy_protocol = true\n[[receivers]]\nname = \"github\"\n\
+         secret = {{ text = \"{SECRET}\" }}\nallow = [\"127.0.0.0/8\"]\n"
+    );
+    let daemon = Daemon::with_config(dir.path(), &config, &[]);
+    let proxy = [127, 0, 0, 2];
+    for (delivery, lines, status) in [
+        ("itself", "", 200),
+        ("named", "X-Forwarded-For: 127.0.0.99\r\n", 200),
+        ("elsewhere", "X-Forwarded-For: 203.0.113.7\r\n", 404),
+        ("two", "X-Forwarded-For: 203.0.113.7\r\nForwarded: for=127.0.0.99\r\n", 404),
+        ("quote", "Forwarded: for=\"x, for=203.0.113.7\r\n", 404),
+        ("unknown", "X-Forwarded-For: unknown\r\n", 404),
+        ("hidden", "Forwarded: for=\"_hidden\", for=127.0.0.3\r\n", 404),
+    ] {
+        let answer = send_from(proxy, daemon.address, &webhook(delivery, lines)).unwrap();
+        assert_eq!(answer.status, status, "{delivery}");
+    }
+    let line = daemon.wait_for_line(|line| line["msg"] == "also listening");
+    let with_header: SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
+    let unix = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[b'x'; 216]].concat();
+    let (local, unspecified) = (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0");
+    let forwarded = "X-Forwarded-For: 127.0.0.99\r\n";
+    for (delivery, header, lines, status) in [
+        ("local", &local[..], "", 200),
+        ("v1", b"PROXY TCP4 127.0.0.99 127.0.0.1 1 2\r\n", "", 200),
+        ("v1-unknown", b"PROXY UNKNOWN\r\n", "", 404),
+        ("v1-unknown-forged", b"PROXY UNKNOWN\r\n", forwarded, 404),
+        ("v2-unspecified", unspecified, forwarded, 404),
+        ("v2-unix", &unix, forwarded, 404),
+    ] {
+        let bytes = [header, &webhook(delivery, lines)].concat();
+        let answer = send_from(proxy, with_header, &bytes).unwrap();
+        assert_eq!(answer.status, status, "{delivery}");
+    }
+}
+
+#[test]
+fn a_proxy_behind_a_proxy_speaks_on_behalf_of_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[limits]\nconnections_per_address_max = 2\n";
+    let daemon =
+        Daemon::with_config(dir.path(), &format!("{TRUSTED}proxy_protocol = true\n{limits}"), &[GITHUB]);
+    let through = |source: &str, number: u8| {
+        let mut stream = connect(daemon.address);
+        stream.write_all(format!("PROXY TCP4 {source} 127.0.0.1 1 2\r\n").as_bytes()).unwrap();
+        let client = format!("X-Forwarded-For: 203.0.113.{number}\r\n");
+        let _ = stream.write_all(&webhook(&format!("{source}-{number}"), &client));
+        let status = read_answer(&mut stream).map(|answer| answer.status);
+        (stream, status)
+    };
+    let of_the_proxy: Vec<_> = (0..5).map(|number| through("127.0.0.3", number)).collect();
+    assert!(of_the_proxy.iter().all(|(_, status)| *status == Some(200)));
+    let of_a_client: Vec<_> = (0..3).map(|number| through("203.0.113.9", number)).collect();
+    let statuses: Vec<_> = of_a_client.iter().map(|(_, status)| *status).collect();
+    assert_eq!(statuses, [Some(200), Some(200), None]);
 }
 
 #[test]

@@ -123,6 +123,43 @@ async fn headers_over_the_bound_are_refused_with_a_line() {
     assert_eq!(reasons, ["headers_too_large".into(), serde_json::Value::Null]);
 }
 
+/// h2 answers these by itself. It resets the stream of an upload as well, and there is one line all the same.
+#[tokio::test]
+async fn headers_far_over_the_bound_are_refused_with_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::with_config(dir.path(), "[limits]\nheaders_bytes_max = \"8KiB\"\n", &[GITHUB]);
+    let (mut sender, _connection) = open(&daemon).await;
+    for _ in 0..3 {
+        let mut request = webhook("huge", b"");
+        request.headers_mut().insert("x-huge", "x".repeat(18 << 10).parse().unwrap());
+        sender.ready().await.unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), 431);
+    }
+    let mut upload = webhook("upload", &[b'x'; 64 << 10]);
+    upload.headers_mut().insert("x-huge", "x".repeat(18 << 10).parse().unwrap());
+    sender.ready().await.unwrap();
+    if let Ok(answer) = sender.send_request(upload).await {
+        assert_eq!(answer.status(), 431);
+    }
+    sender.ready().await.unwrap();
+    assert_eq!(sender.send_request(webhook("after", b"{}")).await.unwrap().status(), 200);
+    daemon.wait_for_delivery(|line| line["delivery_id"] == "after");
+    let reasons: Vec<_> = daemon.deliveries().iter().map(|line| line["reason"].clone()).collect();
+    let large = || serde_json::Value::from("headers_too_large");
+    assert_eq!(reasons, [large(), large(), large(), large(), serde_json::Value::Null]);
+}
+
+#[tokio::test]
+async fn a_url_over_the_bound_is_refused_as_over_http_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::with_config(dir.path(), "[limits]\nheaders_bytes_max = \"8KiB\"\n", &[GITHUB]);
+    let (mut sender, _connection) = open(&daemon).await;
+    let mut request = webhook("long", b"{}");
+    *request.uri_mut() = format!("http://t{GITHUB_PATH}?{}", "x".repeat(9 << 10)).parse().unwrap();
+    sender.ready().await.unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), 431);
+}
+
 #[tokio::test]
 async fn too_many_headers_are_refused_as_over_http_1() {
     let dir = tempfile::tempdir().unwrap();

@@ -50,6 +50,14 @@ fn transfer_codings_that_are_not_chunked_alone_are_refused() {
                 "a second one",
                 hiding("Transfer-Encoding: chunked\r\nTransfer-Encoding: x", "0\r\n\r\n"),
             ),
+            malformed("chunked twice", hiding("Transfer-Encoding: chunked, chunked", "0\r\n\r\n")),
+            malformed(
+                "chunked twice, in two",
+                hiding("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+            ),
+            malformed("another in front", hiding("Transfer-Encoding: gzip, chunked", "0\r\n\r\n")),
+            malformed("identity in front", hiding("Transfer-Encoding: identity, chunked", "0\r\n\r\n")),
+            malformed("nothing in front", hiding("Transfer-Encoding: ,chunked", "0\r\n\r\n")),
             malformed("a space before the colon", hiding("Transfer-Encoding : chunked", "0\r\n\r\n")),
             malformed("a vertical tab", hiding("Transfer-Encoding:\x0bchunked", "0\r\n\r\n")),
             malformed(
@@ -101,6 +109,42 @@ fn odd_lines_of_the_head_are_refused() {
     );
 }
 
+/// A server ignores empty lines in front of a request (RFC 9112, section 2.2), and nothing else for their sake.
+#[test]
+fn empty_lines_in_front_of_a_head_hide_nothing_of_it() {
+    let behind = |lines: &str, head: Vec<u8>| [lines.as_bytes(), &head].concat();
+    let both = || hiding("Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n");
+    let bare = || hiding("X-A: b\nContent-Length: 0", "");
+    withstand(
+        &[
+            malformed("both lengths behind one", behind("\r\n", both())),
+            malformed("both lengths behind two", behind("\r\n\r\n", both())),
+            malformed("a bare LF behind two", behind("\r\n\r\n", bare())),
+            malformed("a bare LF behind three", behind("\r\n\r\n\r\n", bare())),
+            malformed("an empty line of LF", behind("\n", hiding("Content-Length: 0", ""))),
+        ],
+        "",
+    );
+}
+
+#[test]
+fn a_host_that_is_none_is_refused() {
+    let with = |host: &str| {
+        request(&format!("POST {GITHUB_PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"))
+    };
+    withstand(
+        &[
+            malformed("two in one", with("a b")),
+            malformed("a path", with("a/b")),
+            malformed("a user", with("user@a")),
+            malformed("a port that is none", with("a:b")),
+            malformed("half an address", with("[::1")),
+            malformed("markup", with("<a>")),
+        ],
+        "",
+    );
+}
+
 /// RFC 9112, section 3.2, asks for it in as many words.
 #[test]
 fn a_request_without_exactly_one_host_is_refused() {
@@ -134,19 +178,54 @@ fn what_is_no_http_is_refused() {
     );
 }
 
+/// Sends all of it at once; the statuses of the answers, up to the end of the connection.
+fn pipeline(daemon: &crate::daemon::Daemon, bytes: &[u8]) -> Vec<u16> {
+    let mut stream = crate::client::connect(daemon.address);
+    std::io::Write::write_all(&mut stream, bytes).unwrap();
+    std::iter::from_fn(|| crate::client::read_answer(&mut stream)).map(|answer| answer.status).collect()
+}
+
 #[test]
 fn a_second_request_with_both_lengths_ends_the_connection() {
-    // Behind another request it may be judged by Transfer-Encoding alone, if the connection ends then.
-    let both = hiding("Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n");
     let dir = tempfile::tempdir().unwrap();
     let daemon = crate::attack::daemon(dir.path(), "");
-    let mut stream = crate::client::connect(daemon.address);
-    std::io::Write::write_all(&mut stream, &[github_request("first", b"{}"), both].concat()).unwrap();
-    let mut answers = std::iter::from_fn(|| crate::client::read_answer(&mut stream)).map(|a| a.status);
-    assert_eq!(answers.next(), Some(200));
-    assert!(answers.next().is_some_and(|status| status >= 400));
-    assert_eq!(answers.next(), None);
-    drop(stream);
+    let both = hiding("Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n");
+    let bare = hiding("X-A: b\nContent-Length: 0", "");
+    for (number, second) in [both, bare].into_iter().enumerate() {
+        let first = github_request(&format!("first-{number}"), b"{\n\n}");
+        let between = github_request(&format!("between-{number}"), b"");
+        assert_eq!(pipeline(&daemon, &[first, between, second].concat()), [200, 200, 400]);
+    }
     daemon.stop();
-    assert_eq!(crate::worker::drain(dir.path()).len(), 1, "only the first");
+    assert_eq!(crate::worker::drain(dir.path()).len(), 4, "nothing that was hidden");
+}
+
+#[test]
+fn requests_one_behind_the_other_are_told_apart_whatever_their_bodies_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = crate::attack::daemon(dir.path(), "");
+    let body = "{\n\n\"a\":\"\r\n\r\n0\r\n\r\nPOST / HTTP/1.1\nContent-Length: 1\n\n\"}";
+    let plain = |delivery: &str| String::from_utf8(github_request(delivery, body.as_bytes())).unwrap();
+    let chunked = |delivery: &str, size: &str, trailers: &str| {
+        let head = plain(delivery);
+        let head = head.split("\r\n\r\n").next().unwrap();
+        let length = format!("Content-Length: {}", body.len());
+        assert!(head.to_lowercase().contains(&length.to_lowercase()), "{head}");
+        let lines = head.split("\r\n").filter(|line| !line.eq_ignore_ascii_case(&length));
+        let head = lines.collect::<Vec<_>>().join("\r\n");
+        format!("{head}\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\n{body}\r\n0\r\n{trailers}\r\n")
+    };
+    let size = format!("{:x}", body.len());
+    let all = [
+        plain("a"),
+        chunked("b", &size, ""),
+        format!("\r\n{}", plain("c")),
+        chunked("d", &format!("000{size};x=\"y\""), "X-A: b\r\nContent-Length: 7\r\n"),
+        plain("e").replacen("HTTP/1.1\r\n", "HTTP/1.1\r\nConnection: close\r\n", 1),
+    ];
+    assert_eq!(pipeline(&daemon, all.concat().as_bytes()), [200; 5]);
+    daemon.stop();
+    let messages = crate::worker::drain(dir.path());
+    assert_eq!(messages.len(), 5);
+    assert!(messages.iter().all(|message| crate::worker::body(message) == body.as_bytes()));
 }

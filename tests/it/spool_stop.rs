@@ -24,6 +24,9 @@ fn what_stays_is_named_and_goes_to_the_broker_with_the_next_start() {
     let line: Value = serde_json::from_str(line).unwrap();
     assert_eq!(line["messages"], 30);
     assert!(line["path"].as_str().unwrap().ends_with("/spool"), "{line}");
+    let summary = log.lines().rfind(|line| line.contains("\"summary\"")).expect("a last summary");
+    let summary: Value = serde_json::from_str(summary).unwrap();
+    assert_eq!(summary["spooled"], 30, "{summary}");
     broker.restart();
     let daemon = broker.serve(dir.path(), &[]);
     wait_until("an empty spool", || metric(&daemon, "sluiced_spool_messages") == Some(0));
