@@ -34,7 +34,7 @@ pub(crate) fn with_body(body: Vec<u8>) -> WebHookQueueContext {
             path: "/api/webhooks/incoming/github/acme".into(),
             query: String::new(),
             remote_addr: "203.0.113.7".into(),
-            headers: vec![("x-github-event".into(), vec!["push".into()])],
+            headers: [("x-github-event", vec!["push"])].into_iter().collect(),
         },
         dedupe_for: None,
     }
