@@ -126,7 +126,7 @@ struct Webhook {
 /// From the raw bytes to the receipt.
 async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
     // Verify the raw bytes, with keys that may have to be fetched; answer a handshake.
-    let for_hints = webhook.app.logger.enabled(Level::Debug).then(|| delivery.clone());
+    let for_hints = webhook.app.logger.enabled(Level::Debug).then(|| Box::new(delivery.clone()));
     let begun = Instant::now();
     let verifier = webhook.receiver.verifier();
     let admission = webhook.app.keys.admit(&verifier, delivery).await;
@@ -137,7 +137,7 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
             if let Some(secret) = captured
                 && let Err(refusal) = adopt(webhook.app.clone(), webhook.receiver.clone(), secret).await
             {
-                return webhook.refuse(&refusal, for_hints.as_ref());
+                return webhook.refuse(&refusal, for_hints.as_deref());
             }
             if let Some(url) = visit {
                 webhook.app.webhooks.spawn(webhook.app.keys.clone().visit(url));
@@ -146,10 +146,10 @@ async fn process(mut webhook: Webhook, delivery: Delivery) -> HttpReply {
             webhook.conclude(Outcome::Answered, None, reply.status);
             return from_reply(&reply);
         }
-        Admission::Refused(refusal) => return webhook.refuse(&refusal, for_hints.as_ref()),
+        Admission::Refused(refusal) => return webhook.refuse(&refusal, for_hints.as_deref()),
         Admission::NeedsKey { .. } => {
             let refusal = Refusal::key_unavailable("the key wasn't fetched");
-            return webhook.refuse(&refusal, for_hints.as_ref());
+            return webhook.refuse(&refusal, for_hints.as_deref());
         }
     };
     // Only what is authentic counts: a stranger can't use up a receiver's rate.
