@@ -35,6 +35,9 @@ pub const RESTART_AFTER: Duration = Duration::from_millis(200);
 /// What a worker has in hand at once: what comes twice after its end.
 pub const WORKER_CONCURRENCY: &str = "4";
 
+/// A worker listens to signals by then, on a machine that others use too.
+pub const WORKER_YOUNG: Duration = Duration::from_secs(2);
+
 /// A daemon has ended by then after SIGTERM: its own grace is 25 s.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(60);
 

@@ -1,5 +1,6 @@
 //! A worker beside the daemon: `sluiced work --forward` to an endpoint of ours, killed and started again.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use sluiced_test_brokers::Process;
 use tokio::time::{sleep, sleep_until};
 
-use crate::bounds::{LOOK_EVERY, STOP_DEADLINE, WORKER_CONCURRENCY};
+use crate::bounds::{LOOK_EVERY, STOP_DEADLINE, WORKER_CONCURRENCY, WORKER_YOUNG};
 use crate::daemon;
 use crate::fault::Fault;
 use crate::plan::Step;
@@ -23,14 +24,17 @@ pub struct Worker {
     sink: Sink,
     /// None while it is down.
     process: Option<Process>,
+    started: Instant,
 }
+
+const SIGTERM: i32 = 15;
 
 impl Worker {
     /// Starts one on a data directory, whose store is there.
     pub async fn start(binary: &Path, data: PathBuf, log: PathBuf) -> Self {
         let sink = Sink::open().await;
         let process = Some(spawn(binary, &data, &log, &sink));
-        Self { binary: binary.to_owned(), data, log, sink, process }
+        Self { binary: binary.to_owned(), data, log, sink, process, started: Instant::now() }
     }
 
     /// Its steps, one after the other: what happened, and what wasn't as it should be.
@@ -71,6 +75,7 @@ impl Worker {
         self.process = None;
         sleep(down).await;
         self.process = Some(spawn(&self.binary, &self.data, &self.log, &self.sink));
+        self.started = Instant::now();
     }
 
     /// SIGTERM, and its end.
@@ -83,7 +88,9 @@ impl Worker {
         let begun = Instant::now();
         while begun.elapsed() < STOP_DEADLINE {
             if let Some(status) = process.ended() {
-                let well = status.success();
+                // Until a program listens to a signal, the signal ends it; it has nothing in hand then.
+                let young = begun - self.started < WORKER_YOUNG && status.signal() == Some(SIGTERM);
+                let well = status.success() || young;
                 return if well { Ok(()) } else { Err(format!("the worker, after SIGTERM: {status}")) };
             }
             sleep(LOOK_EVERY).await;
