@@ -16,6 +16,10 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 
+if sys.argv[1:] == ["--version"]:
+    print("liar")
+    sys.exit()
+
 MODE = os.environ["LIAR"]
 arguments = dict(zip(sys.argv[1:], sys.argv[2:]))
 STORE = os.path.join(arguments["--data-dir"], "queue.db")
