@@ -188,15 +188,17 @@ pub struct Text {
     path: PathBuf,
     /// Secrets may stand in it.
     text: Zeroizing<String>,
+    /// Where its line ends are: each receiver asks for its line, and there may be ten thousand.
+    line_ends: Vec<usize>,
 }
 
 impl Text {
     /// Line and column of a byte, both from 1.
     pub fn position(&self, byte: usize) -> (usize, usize) {
-        let before = &self.text.as_bytes()[..byte.min(self.text.len())];
-        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
-        (line, column)
+        let byte = byte.min(self.text.len());
+        let lines_before = self.line_ends.partition_point(|end| *end < byte);
+        let line_start = lines_before.checked_sub(1).map_or(0, |last| self.line_ends[last] + 1);
+        (lines_before + 1, byte - line_start + 1)
     }
 
     /// `file:line` of a byte.
@@ -217,7 +219,8 @@ pub fn read(path: &Path) -> Result<(File, Text), ConfigError> {
     }
     let text = std::fs::read_to_string(path).map_err(|e| cant(format!("can't be read: {e}")))?;
     let text = Zeroizing::new(text);
-    let text = Text { path: path.to_owned(), text };
+    let line_ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
+    let text = Text { path: path.to_owned(), text, line_ends };
     match toml::from_str(&text.text) {
         Ok(file) => Ok((file, text)),
         Err(error) => {

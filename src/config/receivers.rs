@@ -4,7 +4,7 @@
 //! place of the highest precedence alone, so that a secret taken out there is really out; its other
 //! keys add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -127,6 +127,8 @@ pub(super) fn find(
 struct Drafts<'a> {
     catalog: &'a Catalog,
     all: Vec<Draft>,
+    /// Where in `all` a name and an id in lower case are.
+    places: HashMap<(String, String), usize>,
 }
 
 impl<'a> Drafts<'a> {
@@ -135,7 +137,7 @@ impl<'a> Drafts<'a> {
         file: Vec<Spanned<file::Receiver>>,
         text: Option<&Text>,
     ) -> Result<Self, ConfigError> {
-        let mut drafts = Self { catalog, all: Vec::new() };
+        let mut drafts = Self { catalog, all: Vec::new(), places: HashMap::new() };
         for receiver in file {
             let origin = text.map_or_else(String::new, |text| text.place(receiver.span().start));
             drafts.add_from_file(receiver.into_inner(), origin)?;
@@ -144,7 +146,14 @@ impl<'a> Drafts<'a> {
     }
 
     fn find(&mut self, name: &str, id: &str) -> Option<&mut Draft> {
-        self.all.iter_mut().find(|d| d.name == name && d.id.eq_ignore_ascii_case(id))
+        let place = self.places.get(&(name.to_owned(), id.to_ascii_lowercase()))?;
+        self.all.get_mut(*place)
+    }
+
+    /// Adds one whose name and id aren't there yet.
+    fn push(&mut self, draft: Draft) {
+        self.places.insert((draft.name.clone(), draft.id.to_ascii_lowercase()), self.all.len());
+        self.all.push(draft);
     }
 
     /// The name in lower case, if there is such a provider.
@@ -166,7 +175,7 @@ impl<'a> Drafts<'a> {
                 first.origin
             )));
         }
-        self.all.push(Draft {
+        self.push(Draft {
             name,
             id: receiver.id,
             place: Place::File,
@@ -273,7 +282,7 @@ impl<'a> Drafts<'a> {
                 draft.secrets = secrets;
                 draft.place = place;
             }
-            None => self.all.push(Draft {
+            None => self.push(Draft {
                 name,
                 id,
                 place,
