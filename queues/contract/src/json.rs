@@ -25,7 +25,7 @@ impl WebHookQueueContext {
         let mut out = Writer::with_capacity(self.encoded_bytes_estimate());
         out.raw("{\"receiver\":").string(&self.receiver);
         out.raw(",\"id\":").string(&self.id);
-        out.raw(",\"actions\":").strings(self.actions.iter().map(String::as_str));
+        out.raw(",\"actions\":").strings(&self.actions);
         out.raw(",\"data\":").data(&self.data);
         out.raw(",\"version\":1,\"messageId\":\"");
         out.raw(self.message_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
@@ -33,7 +33,7 @@ impl WebHookQueueContext {
         out.raw(",\"receivedAt\":\"").raw(&rfc3339_micros(self.received_at));
         out.raw("\",\"contentType\":").optional(self.content_type.as_deref());
         out.raw(",\"traceparent\":").optional(self.traceparent.as_deref());
-        out.raw(",\"masked\":").strings(self.masked.iter().map(String::as_str));
+        out.raw(",\"masked\":").strings(&self.masked);
         out.raw(",\"request\":").request(&self.request);
         if let Data::Form { raw, .. } = &self.data {
             out.raw(",\"body\":").string(raw);
@@ -51,13 +51,13 @@ impl WebHookQueueContext {
         let mut out = Writer::with_capacity(1 << 10);
         out.raw("{\"receiver\":").string(&self.receiver);
         out.raw(",\"id\":").string(&self.id);
-        out.raw(",\"actions\":").strings(self.actions.iter().map(String::as_str));
+        out.raw(",\"actions\":").strings(&self.actions);
         out.raw(",\"data\":null,\"version\":1,\"messageId\":").string(&self.message_id.to_string());
         out.raw(",\"deliveryId\":").optional(self.delivery_id.as_deref());
         out.raw(",\"receivedAt\":").string(&rfc3339_micros(self.received_at));
         out.raw(",\"contentType\":").optional(self.content_type.as_deref());
         out.raw(",\"traceparent\":").optional(self.traceparent.as_deref());
-        out.raw(",\"masked\":").strings(self.masked.iter().map(String::as_str));
+        out.raw(",\"masked\":").strings(&self.masked);
         out.raw(",\"request\":").request(&self.request);
         out.raw("}");
         String::from_utf8(out.0).expect("every part was a str")
@@ -146,13 +146,13 @@ impl Writer {
         }
     }
 
-    fn strings<'t>(&mut self, list: impl IntoIterator<Item = &'t str>) -> &mut Self {
+    fn strings(&mut self, list: impl IntoIterator<Item = impl AsRef<str>>) -> &mut Self {
         self.raw("[");
         for (at, text) in list.into_iter().enumerate() {
             if at > 0 {
                 self.raw(",");
             }
-            self.string(text);
+            self.string(text.as_ref());
         }
         self.raw("]")
     }
@@ -178,7 +178,7 @@ impl Writer {
             self.string(name).raw(":");
             match values.as_slice() {
                 [one] => self.string(one),
-                many => self.strings(many.iter().map(String::as_str)),
+                many => self.strings(many),
             };
         }
         self.raw("}")
@@ -322,8 +322,7 @@ impl<'a> Wire<'a> {
 
     /// Whether the request declared a `Content-Encoding`, so that its body was never looked into.
     fn is_encoded(&self) -> bool {
-        let values = self.request.headers.0.get_all("content-encoding");
-        values.into_iter().any(|value| is_encoding(value.as_bytes()))
+        self.request.headers.0.get_all("content-encoding").any(|value| is_encoding(value.as_bytes()))
     }
 
     /// The body, told from the keys that the writer sets for each kind.

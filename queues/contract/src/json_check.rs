@@ -4,6 +4,7 @@ use crate::data::{JSON_DEPTH_MAX, is_json_space};
 
 /// One bit for each container that is open.
 type Containers = u128;
+const _: () = assert!(JSON_DEPTH_MAX <= Containers::BITS as usize);
 
 /// Whether a body is UTF-8 without a byte order mark and one complete JSON value (RFC 8259) with white space
 /// round it, nested no deeper than [`JSON_DEPTH_MAX`], and not a bare `null`. Surrogates in escapes may be alone,
