@@ -34,12 +34,12 @@ use crate::verify::{Admission, Refusal, Secret};
 
 /// One request, from its headers to its answer. Always one log line.
 pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client) -> HttpReply {
-    let mut open = Open::new(app, client.address);
+    let mut open = Open::new(app, client.origin.address);
     let (head, body) = request.into_parts();
 
     // Whoever asks too often isn't even looked at.
     let live = app.live.get();
-    if let Err(wait) = live.admit(client.address) {
+    if let Err(wait) = live.admit(client.origin.address) {
         return finish(app, head.version, open.refuse(&rate_limited(wait)));
     }
 
@@ -51,7 +51,7 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
     };
     open.record.receiver = Some(receiver.clone());
     open.record.id = Some(id.clone());
-    if !receiver.front.admits(client.origin()) {
+    if !receiver.front.admits(client.origin) {
         return finish(app, head.version, open.refuse(&Problem::new(Reason::AddressNotAllowed)));
     }
     let verifier = receiver.verifier();
@@ -71,7 +71,7 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
         timeout: app.limits.body_timeout,
         rate_min_bytes_per_s: app.limits.body_rate_min_bytes_per_s,
     };
-    let mut account = app.budget.account(client.address);
+    let mut account = app.budget.account(client.origin.address);
     let body = match body::read(body, bounds, &mut account, &mut open.record.bytes).await {
         Ok(body) => body,
         Err(Reason::BodyTooLarge) => {
@@ -89,7 +89,7 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
         uri: head.uri,
         headers: head.headers,
         body,
-        client: client.address,
+        client: client.origin.address,
         id,
         received_at: Timestamp::now(),
     };
@@ -105,7 +105,7 @@ pub async fn receive(app: &Arc<App>, request: Request<Incoming>, client: &Client
     };
     let reply = match ToTheEnd::new(process(webhook, delivery), &app.webhooks).await {
         Ok(reply) => reply,
-        Err(panic) => panicked(app, client.address, to_the_end::words(&panic)),
+        Err(panic) => panicked(app, client.origin.address, to_the_end::words(&panic)),
     };
     presence.stayed();
     finish(app, head.version, reply)

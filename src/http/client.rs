@@ -32,27 +32,20 @@ impl Origin {
 /// Who sends, and whether it is still there.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its address.
-    pub address: IpAddr,
-    /// Whether it is its own, and not that of a proxy that doesn't name it.
-    pub is_named: bool,
+    /// What is known of it.
+    pub origin: Origin,
     stream: Weak<TcpStream>,
 }
 
 impl Client {
     /// The client of a connection.
     pub fn new(origin: Origin, stream: &Arc<TcpStream>) -> Self {
-        Self { address: origin.address, is_named: origin.is_senders, stream: Arc::downgrade(stream) }
-    }
-
-    /// What is known of it.
-    pub fn origin(&self) -> Origin {
-        Origin { address: self.address, is_senders: self.is_named }
+        Self { origin, stream: Arc::downgrade(stream) }
     }
 
     /// The client on whose behalf a proxy at the other end sends.
     pub fn on_behalf_of(&self, origin: Origin) -> Self {
-        Self { address: origin.address, is_named: origin.is_senders, stream: self.stream.clone() }
+        Self { origin, stream: self.stream.clone() }
     }
 
     /// Whether it has closed its side, or the connection is gone. It may have said that it will send no

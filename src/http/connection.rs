@@ -34,7 +34,7 @@ use crate::reason::Reason;
 pub async fn serve(wire: Wire, client: Client, app: Arc<App>) {
     let activity =
         Activity::new(Patience { header: app.limits.header_timeout, idle: app.limits.idle_timeout });
-    let address = client.address;
+    let address = client.origin.address;
     let mut socket = Socket::new(wire, activity.clone());
     match socket.speaks_h2(&app).await {
         Ok(Some(true)) => Box::pin(http2(socket, client, app, activity)).await,
@@ -64,7 +64,7 @@ async fn http1(mut socket: Socket, client: Client, app: Arc<App>, activity: Arc<
         .max_header_size(app.limits.headers_bytes_max as usize)
         .max_buf_size(app.limits.headers_bytes_max as usize);
     socket.hold_back();
-    let address = client.address;
+    let address = client.origin.address;
     let service = service(client, app.clone(), activity.clone(), socket.raw_head());
     let mut connection = builder.serve_connection(TokioIo::new(socket), service);
     let end = watch(&app, &activity, |cx| connection.poll_without_shutdown(cx)).await;
@@ -135,7 +135,7 @@ async fn http2(mut socket: Socket, client: Client, app: Arc<App>, activity: Arc<
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(Some(H2_PING_INTERVAL))
         .keep_alive_timeout(H2_PING_INTERVAL);
-    let address = client.address;
+    let address = client.origin.address;
     let service = service(client, app.clone(), activity.clone(), socket.raw_head());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let poll = |cx: &mut Context<'_>| {
@@ -189,7 +189,7 @@ fn service(
 + Unpin {
     service_fn(move |request: Request<Incoming>| {
         let (app, activity, guard) = (app.clone(), activity.clone(), activity.request());
-        let client = client.on_behalf_of(app.live.get().trusted.client(client.origin(), request.headers()));
+        let client = client.on_behalf_of(app.live.get().trusted.client(client.origin, request.headers()));
         let ambiguity = raw_head.take_ambiguity(request.version(), request.headers());
         let refusal = match ambiguity {
             Some(why) => Some((Reason::RequestMalformed, why)),
@@ -197,7 +197,7 @@ fn service(
         };
         Box::pin(async move {
             let reply = if let Some((reason, why)) = refusal {
-                app.refused_at_the_door(client.address, reason, why);
+                app.refused_at_the_door(client.origin.address, reason, why);
                 activity.left_unread();
                 Problem::new(reason).reply()
             } else {

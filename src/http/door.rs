@@ -97,7 +97,7 @@ impl Door {
                 Ok(Err(error)) => return report_handshake(&error, &client, &app),
                 Err(_) => {
                     let detail = "the handshake came too slowly";
-                    return app.refused_at_the_door(client.address, Reason::TlsHandshake, detail);
+                    return app.refused_at_the_door(client.origin.address, Reason::TlsHandshake, detail);
                 }
             },
         };
@@ -109,7 +109,7 @@ impl Door {
 /// A client that goes away, as a check whether the port is open does, isn't worth a line.
 fn report_handshake(error: &io::Error, client: &Client, app: &App) {
     if error.kind() == io::ErrorKind::InvalidData {
-        app.refused_at_the_door(client.address, Reason::TlsHandshake, &error.to_string());
+        app.refused_at_the_door(client.origin.address, Reason::TlsHandshake, &error.to_string());
     }
 }
 
